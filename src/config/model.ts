@@ -1,0 +1,102 @@
+// The configuration: one frozen, typed value. load.ts makes it from the command line, KEYGATE_… variables and
+// keygate.yaml, in that order of precedence; the defaults are DEFAULTS there.
+
+/** A secret that prints as `[redacted]` wherever it ends up; `reveal()` is the only way to its text. */
+export class Secret {
+  readonly #text: string;
+  constructor(text: string) {
+    this.#text = text;
+  }
+  reveal(): string {
+    return this.#text;
+  }
+  toString(): string {
+    return '[redacted]';
+  }
+  toJSON(): string {
+    return '[redacted]';
+  }
+  [Symbol.for('nodejs.util.inspect.custom')](): string {
+    return '[redacted]';
+  }
+}
+
+/** What may not be passed by any caller or provider. Sizes in bytes, times in milliseconds. */
+export interface Bounds {
+  /** All request headers together. Beyond: 431. */
+  readonly headerBytes: number;
+  /** A request body. Beyond: 413. */
+  readonly bodyBytes: number;
+  /** A file upload's body. Beyond: 413. */
+  readonly uploadBytes: number;
+  /** Nesting of a JSON body. Beyond: 400. */
+  readonly jsonDepth: number;
+  /** A caller that sends, or takes, nothing for this long is cut: 408 if nothing was answered yet. */
+  readonly idleMs: number;
+  /** A provider that sends nothing for this long is given up: 504 if nothing was relayed yet. */
+  readonly providerIdleMs: number;
+  /** One call from arrival to end. Beyond: 504, or the stream is ended. */
+  readonly totalMs: number;
+  /** Connecting to a provider. Beyond: the next target, or 502. */
+  readonly connectMs: number;
+  /** Calls under way at once, over all callers. Beyond: 503. */
+  readonly inFlight: number;
+  /** Usage events not yet durable. Beyond: 503, because an unmetered call would be worse. */
+  readonly unrecordedEvents: number;
+  /** How long a stop waits for calls under way. */
+  readonly drainMs: number;
+}
+
+export interface ProviderConfig {
+  readonly name: string;
+  /** Where the API lives, with its version path: `https://api.openai.com/v1`. */
+  readonly baseUrl: URL;
+  /** The provider's own credential, already resolved; null for one that wants none (a local model server). */
+  readonly credential: Secret | null;
+  /** How the credential is sent. */
+  readonly auth: 'bearer' | 'x-api-key' | 'api-key' | 'none';
+  /** Extra headers sent with each call (`OpenAI-Organization`, `anthropic-version`). */
+  readonly headers: Readonly<Record<string, string>>;
+  /** Model names that it serves, exact or with a trailing `*`. Empty: only what `models` below names. */
+  readonly models: readonly string[];
+  /** Lower first; a model served by several providers is asked of the lowest priority that is up. */
+  readonly priority: number;
+  /** Connections kept to it at most. */
+  readonly connections: number;
+  /** Whether its address may be private or loopback: only the administrator's file can say so. */
+  readonly allowPrivate: boolean;
+}
+
+/** A model name of the administrator's own, and what serves it. */
+export interface ModelConfig {
+  readonly name: string;
+  readonly targets: readonly ModelTarget[];
+}
+
+export interface ModelTarget {
+  readonly provider: string;
+  /** The name that the provider knows it by. */
+  readonly model: string;
+  /** Share of calls among targets of the same priority. */
+  readonly weight: number;
+  /** Lower first; the next priority is used when every target of this one fails. */
+  readonly priority: number;
+}
+
+export interface Config {
+  readonly host: string;
+  readonly port: number;
+  /** A separate listener for administration and metrics; null: both are on the one listener. */
+  readonly admin: { readonly host: string; readonly port: number } | null;
+  readonly dataDir: string;
+  readonly databaseUrl: Secret | null;
+  readonly bootstrapAdminKey: Secret | null;
+  /** Addresses whose `X-Forwarded-For` is believed, as CIDR ranges. */
+  readonly trustedProxies: readonly string[];
+  readonly bounds: Bounds;
+  readonly providers: readonly ProviderConfig[];
+  readonly models: readonly ModelConfig[];
+  readonly logLevel: 'fatal' | 'error' | 'warn' | 'info' | 'debug';
+  /** A short name for this node in metrics and usage records. */
+  readonly node: string;
+}

@@ -1,0 +1,67 @@
+// Identifiers, branded so that one kind cannot be passed for another, and how each is made.
+
+import { randomFillSync } from 'node:crypto';
+
+declare const brand: unique symbol;
+export type Brand<T, B extends string> = T & { readonly [brand]: B };
+
+export type OrganizationId = Brand<string, 'OrganizationId'>;
+export type ProjectId = Brand<string, 'ProjectId'>;
+export type UserId = Brand<string, 'UserId'>;
+export type ServiceAccountId = Brand<string, 'ServiceAccountId'>;
+export type KeyId = Brand<string, 'KeyId'>;
+export type AuditId = Brand<string, 'AuditId'>;
+export type RequestId = Brand<string, 'RequestId'>;
+
+interface IdKinds {
+  'org-': OrganizationId;
+  proj_: ProjectId;
+  'user-': UserId;
+  svc_acct_: ServiceAccountId;
+  key_: KeyId;
+  'audit_log-': AuditId;
+}
+
+const BASE62 = '0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz';
+const POOL_BYTES = 8192;
+const pool = Buffer.alloc(POOL_BYTES);
+let used = POOL_BYTES;
+
+/** `count` unbiased base62 characters from the system's generator: bytes of 248 and more are thrown away. */
+export function randomBase62(count: number): string {
+  let text = '';
+  while (text.length < count) {
+    if (used === POOL_BYTES) refill();
+    const byte = pool[used] ?? 255;
+    pool[used++] = 0;
+    if (byte < 248) text += BASE62[byte % 62];
+  }
+  return text;
+}
+
+function refill(): void {
+  randomFillSync(pool);
+  used = 0;
+}
+
+/** A new identifier: its kind's prefix and 24 base62 characters (142 random bits). */
+export function newId<P extends keyof IdKinds>(prefix: P): IdKinds[P] {
+  // The one place where a plain string becomes a branded id of that kind.
+  return (prefix + randomBase62(24)) as IdKinds[P];
+}
+
+/**
+ * `req_` and 32 hexadecimal digits, as the platform prints them. The first 12 are the time in milliseconds, so
+ * that a call can be found again by its id alone; the other 20 are random.
+ */
+export function newRequestId(nowMs: number): RequestId {
+  if (used + 10 > POOL_BYTES) refill();
+  const random = pool.toString('hex', used, used + 10);
+  used += 10;
+  return `req_${nowMs.toString(16).padStart(12, '0')}${random}` as RequestId;
+}
+
+/** When the call with this id began, in milliseconds since the epoch; undefined if it is not one of ours. */
+export function requestIdTime(id: string): number | undefined {
+  return /^req_[0-9a-f]{32}$/.test(id) ? Number.parseInt(id.slice(4, 16), 16) : undefined;
+}
