@@ -1,0 +1,83 @@
+// The effective configuration for people and programs: every setting with its value and where that came from, every
+// provider and model. Secrets are told as set or not set, never shown.
+
+import type { Loaded } from './load.ts';
+import type { Config, ProviderConfig } from './model.ts';
+import { SETTING_NAMES, SETTINGS, type Setting, type SettingName } from './settings.ts';
+
+export interface SettingRow {
+  /** Its place in keygate.yaml. */
+  readonly setting: string;
+  /** As a person would write it; `[redacted]` for a secret that is set, null for what is not set. */
+  readonly value: string | null;
+  /** `--port`, `KEYGATE_PORT`, the file's name or `default`. */
+  readonly from: string;
+}
+
+export interface ProviderRow {
+  readonly name: string;
+  readonly base_url: string;
+  readonly credential: '[redacted]' | 'none';
+  readonly models: readonly string[];
+  readonly priority: number;
+}
+
+export interface ModelRow {
+  readonly name: string;
+  readonly targets: readonly string[];
+}
+
+export interface Described {
+  readonly settings: readonly SettingRow[];
+  readonly providers: readonly ProviderRow[];
+  readonly models: readonly ModelRow[];
+  readonly notices: readonly string[];
+}
+
+export function describe({ config, notices, origins }: Loaded): Described {
+  return {
+    settings: SETTING_NAMES.map((name) => ({
+      setting: SETTINGS[name].path,
+      value: settingText(name, config),
+      from: origins[name],
+    })),
+    providers: config.providers.map(provider),
+    models: config.models.map(({ name, targets }) => ({
+      name,
+      targets: targets.map(
+        (target) =>
+          `${target.provider}/${target.model} (weight ${target.weight}, priority ${target.priority})`,
+      ),
+    })),
+    notices,
+  };
+}
+
+function provider({ name, baseUrl, credential, models, priority }: ProviderConfig): ProviderRow {
+  return { name, base_url: baseUrl.href, credential: credential ? '[redacted]' : 'none', models, priority };
+}
+
+function settingText(name: SettingName, config: Config): string | null {
+  const show = <T>(row: Setting<T>, value: T | undefined) =>
+    value === undefined ? null : row.kind.show(value);
+  switch (name) {
+    case 'host':
+    case 'port':
+    case 'node':
+    case 'logLevel':
+      return String(config[name]);
+    case 'adminHost':
+      return show(SETTINGS.adminHost, config.admin?.host);
+    case 'adminPort':
+      return show(SETTINGS.adminPort, config.admin?.port);
+    case 'data':
+      return config.dataDir;
+    case 'databaseUrl':
+    case 'bootstrapAdminKey':
+      return config[name] === null ? null : '[redacted]';
+    case 'trustedProxies':
+      return show(SETTINGS.trustedProxies, config.trustedProxies);
+    default:
+      return show(SETTINGS[name], config.bounds[name]);
+  }
+}

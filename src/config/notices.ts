@@ -1,0 +1,48 @@
+// What an administrator should know at the start and did not ask for: one sentence each, for the log.
+
+import type { Config } from './model.ts';
+import { didYouMean } from './problems.ts';
+import { OTHER_VARIABLES, SETTINGS } from './settings.ts';
+
+export const SERVICE_LINK =
+  "KEYGATE_PORT is an address that Kubernetes' service links set; it is ignored. Set enableServiceLinks: false.";
+
+export function noticeExposure(config: Config, notices: string[]): void {
+  const isLoopback = (host: string) => /^(127\.|::1$|localhost$)/.test(host);
+  if (!isLoopback(config.host)) {
+    notices.push(
+      `keygate listens on ${config.host} without TLS: let a proxy that ends TLS stand before it, so that keys never ` +
+        'cross a network in the clear.',
+    );
+  }
+  if (config.admin === null && !isLoopback(config.host)) {
+    notices.push(
+      'Administration answers on the same address: set admin.port (KEYGATE_ADMIN_PORT) to keep it and the metrics ' +
+        'to a listener of their own.',
+    );
+  }
+  if (config.trustedProxies.some((range) => range.endsWith('/0'))) {
+    notices.push('trusted_proxies believes everybody: any caller can then pretend to any address.');
+  }
+}
+
+/** A misspelt variable would be silently without effect. Credentials may have any name, so it is only told. */
+export function noticeUnknownVariables(
+  env: Readonly<Record<string, string | undefined>>,
+  notices: string[],
+): void {
+  const rows = Object.values(SETTINGS);
+  const known = [
+    ...rows.flatMap((row) => (row.secret ? [row.env, `${row.env}_FILE`] : [row.env])),
+    ...OTHER_VARIABLES,
+  ];
+  for (const name of Object.keys(env)) {
+    if (!name.startsWith('KEYGATE_') || known.includes(name) || isServiceLink(name)) continue;
+    const meant = didYouMean(name, known);
+    if (meant !== '') notices.push(`${name} is no setting of keygate and has no effect${meant}.`);
+  }
+}
+
+function isServiceLink(name: string): boolean {
+  return /^KEYGATE_(SERVICE_|PORT_\d)/.test(name);
+}

@@ -1,0 +1,242 @@
+// The one table of settings: how each is called in keygate.yaml, in the environment and on the command line, what
+// it may be, and what it is when nobody sets it. load.ts reads by it and docs/configuration.md is generated from it.
+
+import {
+  addressRanges,
+  choice,
+  count,
+  folder,
+  host,
+  type Kind,
+  port,
+  secret,
+  shortName,
+  size,
+  time,
+} from './kinds.ts';
+import type { Bounds, Config } from './model.ts';
+
+export interface Setting<T> {
+  /** Where it stands in keygate.yaml: `bounds.idle_timeout`. */
+  readonly path: string;
+  /** `KEYGATE_` and the last part of its path, unless that alone would be unclear. */
+  readonly env: string;
+  /** Its option of `keygate serve`; null: a secret, which other users of the machine would see there, or a bound. */
+  readonly flag: string | null;
+  readonly kind: Kind<T>;
+  /** What it is when nobody sets it; undefined: `otherwise` says what happens then. */
+  readonly standard: T | undefined;
+  readonly otherwise?: string;
+  /** In the environment directly or by `…_FILE`; in keygate.yaml only as a reference. */
+  readonly secret: boolean;
+  /** What it does, in a sentence or two. */
+  readonly about: string;
+}
+
+type Described<T> = Pick<Setting<T>, 'path' | 'kind' | 'about'> & Partial<Setting<T>>;
+
+function setting<T>(row: Described<T>): Setting<T> {
+  const leaf = row.path.slice(row.path.lastIndexOf('.') + 1);
+  return { env: `KEYGATE_${leaf.toUpperCase()}`, flag: null, standard: undefined, secret: false, ...row };
+}
+
+const SECOND = 1000;
+const MINUTE = 60 * SECOND;
+const HOUR = 60 * MINUTE;
+const KB = 1024;
+const MB = 1024 * KB;
+const GB = 1024 * MB;
+
+/** What each setting is once it has been read. */
+export interface SettingValues extends Bounds {
+  readonly host: string;
+  readonly port: number;
+  readonly adminHost: string;
+  readonly adminPort: number;
+  readonly data: string;
+  readonly databaseUrl: string;
+  readonly bootstrapAdminKey: string;
+  readonly trustedProxies: readonly string[];
+  readonly logLevel: Config['logLevel'];
+  readonly node: string;
+}
+
+export type SettingName = keyof SettingValues;
+
+export const SETTINGS: { readonly [N in SettingName]: Setting<SettingValues[N]> } = {
+  host: setting({
+    path: 'host',
+    flag: '--host',
+    kind: host,
+    standard: '127.0.0.1',
+    about: 'The address to listen on.',
+  }),
+  port: setting({
+    path: 'port',
+    flag: '--port',
+    kind: port,
+    standard: 4141,
+    about: 'The port to listen on.',
+  }),
+  adminHost: setting({
+    path: 'admin.host',
+    env: 'KEYGATE_ADMIN_HOST',
+    flag: '--admin-host',
+    kind: host,
+    otherwise: '127.0.0.1 when the administration has a port of its own',
+    about: 'The address of the separate listener for administration and metrics.',
+  }),
+  adminPort: setting({
+    path: 'admin.port',
+    env: 'KEYGATE_ADMIN_PORT',
+    flag: '--admin-port',
+    kind: port,
+    otherwise: 'one listener serves both',
+    about: 'A port of its own for administration and metrics, so that the API’s port serves only the API.',
+  }),
+  data: setting({
+    path: 'data',
+    flag: '--data',
+    kind: folder,
+    standard: './.keygate',
+    about: 'The folder of the embedded store, made if it is not there.',
+  }),
+  databaseUrl: setting({
+    path: 'database_url',
+    secret: true,
+    kind: secret('a PostgreSQL address, such as postgres://user:password@host:5432/keygate', isPostgresUrl),
+    otherwise: 'the embedded store',
+    about: 'The PostgreSQL database to keep everything in, instead of the embedded store.',
+  }),
+  bootstrapAdminKey: setting({
+    path: 'bootstrap_admin_key',
+    secret: true,
+    // That it is an admin key of keygate's own format is checked in load.ts, which can say what is wrong with it.
+    kind: secret('an admin key as `keygate keys mint --type admin` makes it', (text) => text.length > 0),
+    otherwise: 'one is made and shown at the first start',
+    about:
+      'The first admin key: the first start takes it into the store and shows no other. Later starts ignore it.',
+  }),
+  trustedProxies: setting({
+    path: 'trusted_proxies',
+    kind: addressRanges,
+    standard: [],
+    about:
+      'Proxies whose `X-Forwarded-For` is believed; needed before keys can be bound to addresses behind one.',
+  }),
+  logLevel: setting({
+    path: 'log_level',
+    flag: '--log-level',
+    kind: choice('fatal', 'error', 'warn', 'info', 'debug'),
+    standard: 'info',
+    about: 'The least important kind of line that is logged.',
+  }),
+  node: setting({
+    path: 'node',
+    flag: '--node',
+    kind: shortName,
+    otherwise: 'the machine’s name',
+    about: 'A short name for this node in metrics and usage records.',
+  }),
+  headerBytes: setting({
+    path: 'bounds.max_header_bytes',
+    kind: size({ min: KB, max: MB }),
+    standard: 64 * KB,
+    about: 'All headers of a request together; more is answered 431.',
+  }),
+  bodyBytes: setting({
+    path: 'bounds.max_body_bytes',
+    kind: size({ min: KB, max: GB }),
+    standard: 32 * MB,
+    about: 'The body of a request; more is answered 413.',
+  }),
+  uploadBytes: setting({
+    path: 'bounds.max_upload_bytes',
+    kind: size({ min: KB, max: 16 * GB }),
+    standard: 512 * MB,
+    about: 'The body of a file upload; more is answered 413.',
+  }),
+  jsonDepth: setting({
+    path: 'bounds.max_json_depth',
+    kind: count({ min: 1, max: 1000 }),
+    standard: 128,
+    about: 'How deep objects and lists of a JSON body may nest; deeper is answered 400.',
+  }),
+  idleMs: setting({
+    path: 'bounds.idle_timeout',
+    kind: time({ min: SECOND, max: HOUR }),
+    standard: MINUTE,
+    about:
+      'A caller that sends nothing, or takes nothing, for this long is cut off (408 if nothing was answered yet).',
+  }),
+  providerIdleMs: setting({
+    path: 'bounds.provider_idle_timeout',
+    kind: time({ min: SECOND, max: HOUR }),
+    // As long as the official SDKs wait: a model that reasons before it answers, unstreamed, is silent all the while.
+    standard: 10 * MINUTE,
+    about:
+      'A provider that sends nothing for this long is given up (504 if nothing was relayed yet). ' +
+      'As long as the official SDKs wait, because a reasoning model is silent until it has thought.',
+  }),
+  totalMs: setting({
+    path: 'bounds.total_timeout',
+    kind: time({ min: SECOND, max: 24 * HOUR }),
+    standard: 30 * MINUTE,
+    about: 'One call from its arrival to its end; then it is answered 504, or its stream is ended.',
+  }),
+  connectMs: setting({
+    path: 'bounds.connect_timeout',
+    kind: time({ min: 100, max: 5 * MINUTE }),
+    standard: 10 * SECOND,
+    about: 'Connecting to a provider; then its next target is tried, or the call is answered 502.',
+  }),
+  inFlight: setting({
+    path: 'bounds.max_in_flight',
+    kind: count({ min: 1, max: 1_000_000 }),
+    standard: 4096,
+    about: 'Calls under way at once, over all callers; more are answered 503.',
+  }),
+  unrecordedEvents: setting({
+    path: 'bounds.max_unrecorded_events',
+    kind: count({ min: 1, max: 10_000_000 }),
+    standard: 100_000,
+    about:
+      'Usage events that are not durable yet; beyond them calls are answered 503 rather than left unmetered.',
+  }),
+  drainMs: setting({
+    path: 'bounds.drain_timeout',
+    kind: time({ min: 0, max: HOUR }),
+    standard: 30 * SECOND,
+    about: 'How long a stop waits for the calls that are under way.',
+  }),
+};
+
+/** Every setting, in the order of the table: `Object.keys` does not know that these are all of them. */
+export const SETTING_NAMES = Object.keys(SETTINGS) as SettingName[];
+
+/** Variables that the command line's client side or the start reads; they are no settings of the server. */
+export const OTHER_VARIABLES: readonly string[] = ['KEYGATE_CONFIG', 'KEYGATE_URL', 'KEYGATE_ADMIN_KEY'];
+
+function isPostgresUrl(text: string): boolean {
+  if (!URL.canParse(text)) return false;
+  const url = new URL(text);
+  return url.protocol === 'postgres:' || url.protocol === 'postgresql:';
+}
+
+/** The settings table of docs/configuration.md. */
+export function settingsTable(): string {
+  const lines = [
+    '| `keygate.yaml` | variable | option | default | what it is |',
+    '| --- | --- | --- | --- | --- |',
+  ];
+  for (const name of SETTING_NAMES) lines.push(tableRow(name));
+  return `${lines.join('\n')}\n`;
+}
+
+function tableRow<N extends SettingName>(name: N): string {
+  const row = SETTINGS[name];
+  const variable = row.secret ? `\`${row.env}\` or \`${row.env}_FILE\`` : `\`${row.env}\``;
+  const flag = row.flag === null ? '' : `\`${row.flag}\``;
+  const standard = row.standard === undefined ? (row.otherwise ?? '') : `\`${row.kind.show(row.standard)}\``;
+  return `| \`${row.path}\` | ${variable} | ${flag} | ${standard} | ${row.about} Must be ${row.kind.allowed}. |`;
+}
