@@ -92,7 +92,7 @@ export const SETTINGS: { readonly [N in SettingName]: Setting<SettingValues[N]> 
     flag: '--admin-port',
     kind: port,
     otherwise: 'one listener serves both',
-    about: 'A port of its own for administration and metrics, so that the API’s port serves only the API.',
+    about: "A port of its own for administration and metrics, so that the API's port serves only the API.",
   }),
   data: setting({
     path: 'data',
@@ -115,7 +115,8 @@ export const SETTINGS: { readonly [N in SettingName]: Setting<SettingValues[N]> 
     kind: secret('an admin key as `keygate keys mint --type admin` makes it', (text) => text.length > 0),
     otherwise: 'one is made and shown at the first start',
     about:
-      'The first admin key: the first start takes it into the store and shows no other. Later starts ignore it.',
+      'An admin key of your own: the first start takes it and shows none; a later start with another one adds that, ' +
+      'so that it can be rotated. A revoked one stays revoked.',
   }),
   trustedProxies: setting({
     path: 'trusted_proxies',
@@ -135,7 +136,7 @@ export const SETTINGS: { readonly [N in SettingName]: Setting<SettingValues[N]> 
     path: 'node',
     flag: '--node',
     kind: shortName,
-    otherwise: 'the machine’s name',
+    otherwise: "the machine's name",
     about: 'A short name for this node in metrics and usage records.',
   }),
   headerBytes: setting({

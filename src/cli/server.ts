@@ -1,0 +1,179 @@
+// The running server, as the command line talks to it: its HTTP API with an admin key, never its store.
+
+import { z } from 'zod';
+import { parseKey } from '../keys/format.ts';
+import { CommandError, EXIT } from './exit.ts';
+import type { Io } from './io.ts';
+
+export const DEFAULT_URL = 'http://127.0.0.1:4141';
+
+const ANSWER_MS = 30_000;
+const PAGE = 100;
+
+const Refusal = z.object({ error: z.object({ message: z.string() }) });
+
+const List = z.object({
+  data: z.array(z.looseObject({ id: z.string() })),
+  has_more: z.boolean(),
+});
+
+/** A schema of what this client needs of an object; everything else of it is kept for `--json`. */
+type Shape<T> = z.ZodType<T>;
+
+export class Server {
+  readonly url: string;
+  readonly #key: string;
+
+  constructor(url: string, key: string) {
+    this.url = url;
+    this.#key = key;
+  }
+
+  get<T>(path: string, shape: Shape<T>): Promise<T> {
+    return this.#call('GET', path, undefined, shape);
+  }
+
+  post<T>(path: string, body: object, shape: Shape<T>): Promise<T> {
+    return this.#call('POST', path, body, shape);
+  }
+
+  delete<T>(path: string, shape: Shape<T>): Promise<T> {
+    return this.#call('DELETE', path, undefined, shape);
+  }
+
+  /** The first `limit` objects of a list, page by page, and whether there are more. */
+  async list<T extends { readonly id: string }>(
+    path: string,
+    shape: Shape<T>,
+    limit: number,
+  ): Promise<{ data: T[]; has_more: boolean }> {
+    const data: T[] = [];
+    let after: string | undefined;
+    for (;;) {
+      const query = new URLSearchParams({ limit: String(Math.min(PAGE, limit - data.length)) });
+      if (after !== undefined) query.set('after', after);
+      const page = await this.get(`${path}${path.includes('?') ? '&' : '?'}${query}`, List);
+      for (const item of page.data) data.push(expectShape(shape, item, this.url));
+      const last = page.data.at(-1)?.id;
+      if (!page.has_more || last === undefined || last === after) return { data, has_more: false };
+      if (data.length >= limit) return { data, has_more: true };
+      after = last;
+    }
+  }
+
+  async #call<T>(method: string, path: string, body: object | undefined, shape: Shape<T>): Promise<T> {
+    const { status, requestId, json } = await reach(this.url, async (signal) => {
+      const reply = await fetch(this.url + path, {
+        method,
+        headers: {
+          authorization: `Bearer ${this.#key}`,
+          accept: 'application/json',
+          ...(body && { 'content-type': 'application/json' }),
+        },
+        body: body === undefined ? null : JSON.stringify(body),
+        // A key follows no redirect: the address is the administrator's word.
+        redirect: 'manual',
+        signal,
+      });
+      const text = await reply.text();
+      return { status: reply.status, requestId: reply.headers.get('x-request-id'), json: parseJson(text) };
+    });
+    if (status < 200 || status > 299) throw refused(this.url, status, requestId, json);
+    return expectShape(shape, json, this.url);
+  }
+}
+
+/** Runs one exchange; no connection, no answer in time, or a broken one is "not reachable". */
+export async function reach<T>(url: string, exchange: (signal: AbortSignal) => Promise<T>): Promise<T> {
+  try {
+    return await exchange(AbortSignal.timeout(ANSWER_MS));
+  } catch (error) {
+    if (error instanceof CommandError) throw error;
+    if (error instanceof Error && error.name === 'TimeoutError') {
+      throw new CommandError(
+        EXIT.unreachable,
+        `${url} did not answer within ${ANSWER_MS / 1000} seconds: try again, or look at the server's log.`,
+      );
+    }
+    throw unreachable(url, error);
+  }
+}
+
+export function unreachable(url: string, error: unknown): CommandError {
+  const cause = error instanceof Error && error.cause instanceof Error ? error.cause : error;
+  const code = cause instanceof Error && 'code' in cause ? ` (${String(cause.code)})` : '';
+  return new CommandError(
+    EXIT.unreachable,
+    `No keygate answers at ${url}${code}: start it with \`npm run up\` or \`keygate serve\`, or set KEYGATE_URL.`,
+  );
+}
+
+/** The server's own refusal, or word that what answered is no keygate. */
+export function refused(url: string, status: number, requestId: string | null, json: unknown): CommandError {
+  const refusal = Refusal.safeParse(json);
+  if (!refusal.success) return notKeygate(url, `it answered ${status} without the API's error`);
+  const request = requestId === null ? '' : `, ${requestId}`;
+  return new CommandError(EXIT.refused, `${refusal.data.error.message} (${status}${request})`);
+}
+
+function notKeygate(url: string, why: string): CommandError {
+  return new CommandError(
+    EXIT.unreachable,
+    `What answers at ${url} is no keygate of this version: ${why}. Check KEYGATE_URL.`,
+  );
+}
+
+export function parseJson(text: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch {
+    return undefined;
+  }
+}
+
+function expectShape<T>(shape: Shape<T>, value: unknown, url: string): T {
+  const parsed = shape.safeParse(value);
+  if (parsed.success) return parsed.data;
+  const field = parsed.error.issues[0]?.path.join('.') || 'its reply';
+  throw notKeygate(url, `${field} is not what it should be`);
+}
+
+/** The address of the server: without a path, so that both `http://host:4141` and `http://host:4141/v1` will do. */
+export function serverUrl(text: string, name: string): string {
+  const url = URL.canParse(text) ? new URL(text) : undefined;
+  if (
+    !url ||
+    (url.protocol !== 'http:' && url.protocol !== 'https:') ||
+    url.username !== '' ||
+    url.search !== ''
+  ) {
+    throw new CommandError(
+      EXIT.configuration,
+      `${name} must be the server's address, such as ${DEFAULT_URL}.`,
+    );
+  }
+  return (url.origin + url.pathname).replace(/\/+$/, '').replace(/\/v1$/, '');
+}
+
+/** The server that the variables name, with the admin key that they hold. */
+export function adminServer(io: Io): Server {
+  const url = serverUrl(io.env['KEYGATE_URL'] ?? DEFAULT_URL, 'KEYGATE_URL');
+  const name = io.env['KEYGATE_ADMIN_KEY'] === undefined ? 'OPENAI_ADMIN_KEY' : 'KEYGATE_ADMIN_KEY';
+  const key = io.env[name]?.trim();
+  if (key === undefined) {
+    throw new CommandError(
+      EXIT.configuration,
+      'This needs an admin key: set KEYGATE_ADMIN_KEY to the one that the first start of the server showed.',
+    );
+  }
+  // Checked before anything is sent: another service's admin key must not leave for this server.
+  const parsed = parseKey(key);
+  if (!parsed.ok || parsed.type !== 'admin') {
+    const what = parsed.ok ? `a ${parsed.type.replace('_', '-')} key` : 'no whole key of a keygate';
+    throw new CommandError(
+      EXIT.configuration,
+      `${name} holds ${what}: set it to an admin key (sk-admin-…) of the server at ${url}.`,
+    );
+  }
+  return new Server(url, key);
+}
