@@ -1,0 +1,177 @@
+// Reads the body, within its bound, and learns from it what the road must know: the model, whether a stream is
+// wanted, and which objects of the provider's it refers to. The bytes themselves are kept as they came.
+
+import { Busboy } from '@fastify/busboy';
+import type { Bounds } from '../config/model.ts';
+import { ApiError } from '../platform/errors.ts';
+import { ObjectScan } from '../platform/json-scan.ts';
+import type { Asked, Call } from './call.ts';
+import { tooLarge } from './receive.ts';
+import { references } from './references.ts';
+import { LATER, type Verdict } from './verdict.ts';
+
+/** Members of a JSON body that the road may have to replace, or that must not stand twice. */
+const INTEREST: ReadonlySet<string> = new Set(['model', 'stream', 'stream_options', 'background', 'store']);
+const MODEL_MAX = 256;
+const FORM_PARTS = 64;
+const FORM_FIELD_BYTES = 1024 * 1024;
+
+export type Resume = (call: Call, verdict: ApiError | null) => void;
+
+/** Second half of receiving: the body. Goes on by `resume` when the last byte has come. */
+export function readBody(call: Call, bounds: Bounds, now: () => number, resume: Resume): Verdict {
+  const { request, operation } = call;
+  if (operation === null || operation.body === 'none') return null;
+  const limit = bounds.bodyBytes;
+  let first: Buffer | null = null;
+  let parts: Buffer[] | null = null;
+  let bytes = 0;
+  call.receiving = true;
+  request.on('data', (chunk: Buffer) => {
+    if (call.over) return;
+    call.active = now();
+    bytes += chunk.length;
+    if (bytes > limit) {
+      call.receiving = false;
+      resume(call, tooLarge(limit));
+    } else if (first === null) first = chunk;
+    else if (parts === null) parts = [first, chunk];
+    else parts.push(chunk);
+  });
+  request.on('end', () => {
+    if (call.over) return;
+    call.receiving = false;
+    call.body = parts === null ? (first ?? Buffer.alloc(0)) : Buffer.concat(parts, bytes);
+    if (operation.body === 'json') resume(call, understandJson(call, call.body, bounds));
+    else understandForm(call, call.body, resume);
+  });
+  return LATER;
+}
+
+function understandJson(call: Call, body: Buffer, bounds: Bounds): ApiError | null {
+  const scan = ObjectScan.over(body, bounds.jsonDepth, INTEREST);
+  if (scan === 'too_deep') {
+    return new ApiError(400, `The JSON body is nested deeper than ${bounds.jsonDepth} levels.`);
+  }
+  if (scan === 'ambiguous') {
+    return new ApiError(
+      400,
+      'The JSON body names a member twice, or spells a name with escapes: it could be read in two ways.',
+    );
+  }
+  if (scan === 'not_an_object') return notJson();
+  let value: unknown;
+  try {
+    value = JSON.parse(body.toString('utf8'));
+  } catch {
+    return notJson();
+  }
+  if (!isRecord(value)) return notJson();
+  const asked = readAsked(call, value);
+  if (asked instanceof ApiError) return asked;
+  call.scan = scan;
+  call.asked = asked;
+  return null;
+}
+
+function readAsked(call: Call, body: Readonly<Record<string, unknown>>): Asked | ApiError {
+  const model = body['model'];
+  if (model === undefined || model === null) {
+    if (call.operation?.model === 'required') return new ApiError(400, 'you must provide a model parameter');
+  } else if (!isModelName(model)) return badModel();
+  const stream = body['stream'];
+  if (stream !== undefined && stream !== null && typeof stream !== 'boolean') {
+    return new ApiError(400, `Invalid type for 'stream': expected a boolean.`, {
+      param: 'stream',
+      code: 'invalid_type',
+    });
+  }
+  if (body['background'] === true) {
+    return new ApiError(
+      400,
+      `'background' is not supported: keygate meters a call when it ends, and this one would end unseen.`,
+      {
+        param: 'background',
+        code: 'unsupported_parameter',
+      },
+    );
+  }
+  const options = body['stream_options'];
+  const input = body['input'];
+  return {
+    model: typeof model === 'string' ? model : null,
+    stream: stream === true,
+    wantsUsage: isRecord(options) && options['include_usage'] === true,
+    characters: call.meter === 'speech' && typeof input === 'string' ? input.length : 0,
+    references: references(body),
+    keeps: call.operation?.objects === 'creates' && body['store'] !== false,
+  };
+}
+
+function understandForm(call: Call, body: Buffer, resume: Resume): void {
+  const contentType = call.head.contentType ?? '';
+  const models: string[] = [];
+  let stream = false;
+  let done = false;
+  const finish = (refusal: ApiError | null): void => {
+    if (done) return;
+    done = true;
+    resume(call, refusal);
+  };
+  const malformed = (): void =>
+    finish(new ApiError(400, 'Could not parse multipart form: check the boundary and the parts.'));
+  try {
+    const form = new Busboy({
+      headers: { 'content-type': contentType },
+      limits: { parts: FORM_PARTS, fieldSize: FORM_FIELD_BYTES, headerPairs: 32 },
+    });
+    form.on('field', (name, value) => {
+      if (name === 'model') models.push(value);
+      if (name === 'stream') stream = value === 'true';
+    });
+    form.on('file', (_name, file) => file.resume());
+    form.on('partsLimit', () => finish(new ApiError(400, `A form may have at most ${FORM_PARTS} parts.`)));
+    form.on('error', malformed);
+    form.on('finish', () => {
+      const model = models[0] ?? null;
+      if (models.length > 1)
+        return finish(new ApiError(400, 'The form names a model twice.', { param: 'model' }));
+      if (model === null && call.operation?.model === 'required') {
+        return finish(new ApiError(400, 'you must provide a model parameter'));
+      }
+      if (model !== null && !isModelName(model)) return finish(badModel());
+      call.asked = { model, stream, wantsUsage: false, characters: 0, references: [], keeps: false };
+      finish(null);
+    });
+    form.end(body);
+  } catch {
+    malformed();
+  }
+}
+
+function isModelName(value: unknown): value is string {
+  return typeof value === 'string' && value.length > 0 && value.length <= MODEL_MAX && !hasControl(value);
+}
+
+function hasControl(text: string): boolean {
+  for (let i = 0; i < text.length; i++) if (text.charCodeAt(i) < 0x20) return true;
+  return false;
+}
+
+function badModel(): ApiError {
+  return new ApiError(400, `Invalid type for 'model': expected a name of 1 to ${MODEL_MAX} characters.`, {
+    param: 'model',
+    code: 'invalid_type',
+  });
+}
+
+function notJson(): ApiError {
+  return new ApiError(
+    400,
+    "We could not parse the JSON body of your request. (HINT: This likely means you aren't using your HTTP library correctly. The API expects a JSON object, but what was sent was not valid JSON.)",
+  );
+}
+
+function isRecord(value: unknown): value is Readonly<Record<string, unknown>> {
+  return typeof value === 'object' && value !== null && !Array.isArray(value);
+}

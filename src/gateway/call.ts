@@ -1,0 +1,156 @@
+// One call on its way along the road: what is known of it so far. Steps fill it in; fields say which step does.
+
+import type { IncomingMessage, ServerResponse } from 'node:http';
+import type { Principal, ProjectState } from '../keys/model.ts';
+import type { KeyId, OrganizationId, RequestId } from '../platform/ids.ts';
+import type { ObjectScan } from '../platform/json-scan.ts';
+import type { Meter } from '../spend/meter/model.ts';
+import type { Outcome, Usage, UsageSource } from '../spend/usage.ts';
+import type { Route, Target } from '../upstreams/routes.ts';
+import type { Exchange } from './forward.ts';
+import type { Operation } from './operations.ts';
+
+/** The request's headers that matter to the road; all others are dropped. */
+export interface Head {
+  authorization: string | null;
+  organization: string | null;
+  project: string | null;
+  contentType: string | null;
+  contentEncoding: string | null;
+  contentLength: string | null;
+  accept: string | null;
+  forwardedFor: string | null;
+  /** Sent on as they are, flat: name, value. */
+  readonly passed: string[];
+}
+
+/** The principal of a data-plane call: one that belongs to a project. */
+export interface ProjectPrincipal extends Principal {
+  readonly project: ProjectState;
+}
+
+/** What the body says that the road must know. */
+export interface Asked {
+  readonly model: string | null;
+  readonly stream: boolean;
+  /** The caller asked for the usage chunk itself (`stream_options.include_usage`). */
+  readonly wantsUsage: boolean;
+  /** Characters to be spoken (text to speech). */
+  readonly characters: number;
+  /** Objects of the provider's that the body refers to. */
+  readonly references: readonly string[];
+  /** Whether the reply will be kept by the provider under its id. */
+  readonly keeps: boolean;
+}
+
+export const NOTHING_ASKED: Asked = Object.freeze({
+  model: null,
+  stream: false,
+  wantsUsage: false,
+  characters: 0,
+  references: [],
+  keeps: false,
+});
+
+const NO_HEADERS: readonly string[] = Object.freeze([]);
+
+export class Call {
+  readonly request: IncomingMessage;
+  readonly response: ServerResponse;
+  readonly id: RequestId;
+  /** Arrival: wall clock, and monotonic; milliseconds. */
+  readonly at: number;
+  readonly began: number;
+  /** Monotonic time of the last byte to or from the caller, and from the provider. */
+  active: number;
+
+  /** The step of the road that it is at. */
+  step = 0;
+  /** Set once the reply is complete or the caller is gone: nothing more may be written. */
+  over = false;
+
+  // receive
+  operation: Operation | null = null;
+  parameters: readonly string[] = [];
+  query = '';
+  readonly head: Head = {
+    authorization: null,
+    organization: null,
+    project: null,
+    contentType: null,
+    contentEncoding: null,
+    contentLength: null,
+    accept: null,
+    forwardedFor: null,
+    passed: [],
+  };
+  body: Buffer | null = null;
+  /** Where the body's own members lie, for the ones that may have to be replaced. */
+  scan: ObjectScan | null = null;
+  /** Listens for the rest of the body; the sweep ends a call that idles here. */
+  receiving = false;
+  asked: Asked = NOTHING_ASKED;
+
+  // authenticate
+  principal: Principal | null = null;
+
+  // authorize
+  caller: ProjectPrincipal | null = null;
+  route: Route | null = null;
+
+  /** `x-ratelimit-…` headers of the reply, flat: name, value. */
+  limitHeaders: readonly string[] = NO_HEADERS;
+
+  // admit and reserve: whether there is something to give back
+  admitted = false;
+  reserved = false;
+
+  // forward
+  readonly tried: Target[] = [];
+  target: Target | null = null;
+  /** Whether the request was written to a provider, which may then bill it. */
+  sent = false;
+  /** Ends the call to the provider, once there is one. */
+  abort: ((reason: Error) => void) | null = null;
+  exchange: Exchange | null = null;
+  firstByte = 0;
+  /** Its total time is up, or the provider was silent for too long. */
+  expired = false;
+
+  // relay
+  status = 0;
+  streamed = false;
+  /** Bytes wait in the caller's socket: the provider is paused until they are gone. */
+  paused = false;
+  usage: Usage | null = null;
+  source: UsageSource = 'none';
+  outcome: Outcome = 'ok';
+  serviceTier = '';
+  modelServed = '';
+  objectId: string | null = null;
+  /** Text that the model wrote and whose tokens nobody stated: it is counted when the call is settled. */
+  output: Buffer | null = null;
+  /** Tokens of a long stream's text that were counted while it ran. */
+  spilled: Promise<number> | null = null;
+
+  constructor(request: IncomingMessage, response: ServerResponse, id: RequestId, at: number, began: number) {
+    this.request = request;
+    this.response = response;
+    this.id = id;
+    this.at = at;
+    this.began = began;
+    this.active = began;
+  }
+
+  get meter(): Meter {
+    return this.operation?.meter ?? 'none';
+  }
+
+  get organizationId(): OrganizationId | null {
+    return this.principal?.organizationId ?? null;
+  }
+
+  get keyId(): KeyId | null {
+    return this.principal?.keyId ?? null;
+  }
+}

@@ -1,0 +1,57 @@
+// Record: one usage event, handed to the journal, which makes it durable off the road. It holds counts and ids,
+// never a prompt or a reply.
+
+import type { Clock } from '../platform/clock.ts';
+import type { Journal } from '../spend/journal.ts';
+import { noUsage, type UsageEvent } from '../spend/usage.ts';
+import type { OwnedObjects } from '../upstreams/objects.ts';
+import type { Call } from './call.ts';
+import type { Metrics } from './metrics.ts';
+
+export function record(
+  call: Call,
+  clock: Clock,
+  journal: Journal,
+  objects: OwnedObjects,
+  metrics: Metrics,
+): null {
+  const event = eventOf(call, clock.monotonic());
+  if (event === null) return null;
+  if (call.objectId !== null && call.status < 300) {
+    objects.remember(event.projectId, call.objectId, 'response', event.provider, event.at);
+  }
+  metrics.observe(event);
+  call.reserved = false;
+  journal.append(event);
+  // What is left of the call until its connection lets go of it should not hold the prompt.
+  call.body = null;
+  call.exchange = null;
+  return null;
+}
+
+function eventOf(call: Call, now: number): UsageEvent | null {
+  const { caller, operation, target } = call;
+  if (caller === null || operation === null || !call.reserved) return null;
+  const asked = call.asked.model ?? '';
+  return {
+    requestId: call.id,
+    at: call.at,
+    organizationId: caller.organizationId,
+    projectId: caller.project.id,
+    keyId: caller.keyId,
+    ownerId: caller.ownerId,
+    operation: operation.name,
+    modelAsked: asked,
+    modelServed: call.modelServed || (target?.model ?? ''),
+    provider: target?.provider.name ?? '',
+    status: call.status,
+    outcome: call.outcome,
+    streamed: call.streamed,
+    firstByteMs: call.firstByte === 0 ? 0 : Math.round(call.firstByte - call.began),
+    durationMs: Math.round(now - call.began),
+    serviceTier: call.serviceTier,
+    source: call.source,
+    usage: call.usage ?? noUsage(),
+    test: caller.type === 'test',
+  };
+}

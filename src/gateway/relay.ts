@@ -1,0 +1,274 @@
+// Relay: passes the provider's answer on as it comes and watches it for usage. A stream is not held up: bytes go on
+// when they arrive, and when the caller reads slowly the provider is paused, so that memory does not grow. A plain
+// JSON answer that is all there goes out in one write.
+
+import type { Clock } from '../platform/clock.ts';
+import { ApiError } from '../platform/errors.ts';
+import type { TokenCounter } from '../spend/count.ts';
+import { outputText, usageOf } from '../spend/meter/reply.ts';
+import { StreamMeter } from '../spend/meter/stream.ts';
+import { noUsage } from '../spend/usage.ts';
+import type { Resume } from './body.ts';
+import type { Call } from './call.ts';
+import type { Exchange, Receiver } from './forward.ts';
+import { replyHeaders } from './reply.ts';
+import type { ReplyHead } from './reply-head.ts';
+import { LATER, type Verdict } from './verdict.ts';
+
+/** A JSON answer beyond this is passed on unread; what it used is counted by a tokenizer. */
+const READ_BYTES = 64 * 1024 * 1024;
+const ONE_WRITE_BYTES = 64 * 1024;
+
+/** The step: attaches the relay that fits the answer. Goes on to settle when the answer has ended. */
+export function relay(call: Call, clock: Clock, counter: TokenCounter, resume: Resume): Verdict {
+  const exchange = call.exchange;
+  const head = exchange?.head;
+  if (!exchange || !head) throw new Error('relay without an answer');
+  call.status = head.status;
+  if (head.status >= 400) call.outcome = 'provider_error';
+  if (head.status === 401 || head.status === 407) {
+    // The provider refused keygate's credential. The caller's key is good, and must not be told otherwise.
+    exchange.receiver = IGNORED;
+    call.abort?.(new Error('the provider refused the credential'));
+    return new ApiError(
+      502,
+      "The provider refused this server's credential. Whoever runs this keygate server must renew it.",
+      {
+        code: 'provider_authentication',
+      },
+    );
+  }
+  if (head.status >= 400 && !head.isJson) {
+    exchange.receiver = IGNORED;
+    call.abort?.(new Error('the answer is not of the API'));
+    return new ApiError(
+      head.status >= 500 ? 502 : head.status,
+      `The provider answered ${head.status} without saying why.`,
+      {
+        code: 'provider_error',
+        headers: head.passed,
+      },
+    );
+  }
+  exchange.receiver = head.isEventStream
+    ? new StreamRelay(call, exchange, head, clock, counter, resume)
+    : new WholeRelay(call, exchange, head, clock, resume);
+  return LATER;
+}
+
+const IGNORED: Receiver = { data: () => true, end: () => {}, cut: () => {} };
+
+function writeHead(call: Call, head: ReplyHead, clock: Clock, length: number): void {
+  const headers = replyHeaders(call, clock);
+  if (head.contentType !== '') headers.push('content-type', head.contentType);
+  if (length >= 0) headers.push('content-length', String(length));
+  for (const header of head.passed) headers.push(header);
+  call.response.writeHead(head.status, headers);
+}
+
+/** Writes, and says whether more may come; if not, the provider is paused until the caller has read. */
+function writeOn(call: Call, exchange: Exchange, chunk: Buffer): boolean {
+  if (call.response.write(chunk)) return true;
+  call.paused = true;
+  call.response.once('drain', () => {
+    call.paused = false;
+    if (!call.over) exchange.more?.();
+  });
+  return false;
+}
+
+/** An answer that is one piece: JSON, or bytes of audio. */
+class WholeRelay implements Receiver {
+  readonly #call: Call;
+  readonly #exchange: Exchange;
+  readonly #head: ReplyHead;
+  readonly #clock: Clock;
+  readonly #resume: Resume;
+  /** What JSON there is so far, to be read at the end. */
+  #parts: Buffer[] = [];
+  #bytes = 0;
+  #begun = false;
+
+  constructor(call: Call, exchange: Exchange, head: ReplyHead, clock: Clock, resume: Resume) {
+    this.#call = call;
+    this.#exchange = exchange;
+    this.#head = head;
+    this.#clock = clock;
+    this.#resume = resume;
+  }
+
+  data(chunk: Buffer): boolean {
+    this.#bytes += chunk.length;
+    if (this.#head.isJson && this.#bytes <= READ_BYTES) this.#parts.push(chunk);
+    else this.#parts = [];
+    // The first piece of JSON waits, because it is nearly always all of it and then goes out in one write.
+    if (!this.#begun && this.#head.isJson && this.#parts.length === 1) return true;
+    if (this.#begun) return writeOn(this.#call, this.#exchange, chunk);
+    this.#begin();
+    const earlier = this.#parts.length > 1 ? this.#parts[0] : undefined;
+    if (earlier !== undefined) this.#call.response.write(earlier);
+    return writeOn(this.#call, this.#exchange, chunk);
+  }
+
+  end(): void {
+    const call = this.#call;
+    const only = this.#begun ? undefined : this.#parts[0];
+    if (!this.#begun) writeHead(call, this.#head, this.#clock, only?.length ?? 0);
+    if (only === undefined) call.response.end();
+    // As a string the head and the body leave in one write; latin1 maps each byte to itself. Long bodies are not copied.
+    else if (only.length < ONE_WRITE_BYTES) call.response.end(only.toString('latin1'), 'latin1');
+    else call.response.end(only);
+    call.over = true;
+    this.#read();
+    this.#resume(call, null);
+  }
+
+  cut(error: Error): void {
+    const call = this.#call;
+    if (call.outcome !== 'timeout') call.outcome = 'provider_cut';
+    if (!this.#begun) {
+      const refusal = new ApiError(
+        call.outcome === 'timeout' ? 504 : 502,
+        'The provider broke off before its answer was complete. Please try again.',
+        { code: 'provider_cut' },
+      );
+      return this.#resume(call, refusal);
+    }
+    // Headers are out and promise more: only a broken connection can say that this is not all.
+    call.over = true;
+    call.response.destroy(error);
+    this.#resume(call, null);
+  }
+
+  #begin(): void {
+    this.#begun = true;
+    writeHead(this.#call, this.#head, this.#clock, this.#head.contentLength);
+  }
+
+  #read(): void {
+    const call = this.#call;
+    if (call.status >= 400) return;
+    if (call.meter === 'speech') {
+      call.usage = noUsage();
+      call.usage.characters = call.asked.characters;
+      call.source = 'provider';
+      return;
+    }
+    const only = this.#parts.length === 1 ? this.#parts[0] : Buffer.concat(this.#parts);
+    this.#parts = [];
+    const value = only === undefined ? null : parse(only);
+    call.usage = usageOf(call.meter, value);
+    if (call.usage !== null) call.source = 'provider';
+    else if (value !== null) call.output = Buffer.from(outputText(value));
+    if (!isRecord(value)) return;
+    call.modelServed = text(value['model']);
+    call.serviceTier = text(value['service_tier']);
+    if (call.asked.keeps) call.objectId = text(value['id']) || null;
+  }
+}
+
+/** A stream of server-sent events. */
+class StreamRelay implements Receiver {
+  readonly #call: Call;
+  readonly #exchange: Exchange;
+  readonly #head: ReplyHead;
+  readonly #clock: Clock;
+  readonly #resume: Resume;
+  readonly #watch: StreamMeter;
+
+  constructor(
+    call: Call,
+    exchange: Exchange,
+    head: ReplyHead,
+    clock: Clock,
+    counter: TokenCounter,
+    resume: Resume,
+  ) {
+    this.#call = call;
+    this.#exchange = exchange;
+    this.#head = head;
+    this.#clock = clock;
+    this.#resume = resume;
+    call.streamed = true;
+    const strips = !call.asked.wantsUsage && (call.meter === 'chat' || call.meter === 'completions');
+    this.#watch = new StreamMeter(call.meter, strips, call.asked.keeps, (spilled) => {
+      const counted = counter.count('text', spilled, call.target?.model ?? '').then((count) => count.tokens);
+      call.spilled = call.spilled === null ? counted : sum(call.spilled, counted);
+    });
+  }
+
+  data(chunk: Buffer): boolean {
+    const call = this.#call;
+    const out = this.#watch.push(chunk);
+    if (!call.response.headersSent) writeHead(call, this.#head, this.#clock, -1);
+    return out === null ? true : writeOn(call, this.#exchange, out);
+  }
+
+  end(): void {
+    const call = this.#call;
+    if (!call.response.headersSent) writeHead(call, this.#head, this.#clock, -1);
+    const rest = this.#watch.end();
+    if (rest === null) call.response.end();
+    else call.response.end(rest);
+    call.over = true;
+    this.leave();
+    this.#resume(call, null);
+  }
+
+  cut(): void {
+    const call = this.#call;
+    if (call.outcome !== 'timeout') call.outcome = 'provider_cut';
+    const message =
+      call.outcome === 'timeout'
+        ? 'The call took longer than this server allows.'
+        : 'The provider broke off before the end of the stream.';
+    if (!call.response.headersSent) {
+      this.leave();
+      return this.#resume(
+        call,
+        new ApiError(call.outcome === 'timeout' ? 504 : 502, message, { code: 'provider_cut' }),
+      );
+    }
+    // In the published form, so that an SDK raises it instead of taking the stream for complete.
+    const error = { error: { message, type: 'server_error', param: null, code: 'provider_cut' } };
+    const name = call.meter === 'responses' ? 'event: error\n' : '';
+    call.response.end(`${name}data: ${JSON.stringify(error)}\n\n`);
+    call.over = true;
+    this.leave();
+    this.#resume(call, null);
+  }
+
+  /** Notes what was learnt of the stream, however it ended. */
+  leave(): void {
+    const call = this.#call;
+    call.usage = this.#watch.usage;
+    call.objectId = this.#watch.objectId;
+    if (call.usage !== null) call.source = 'provider';
+    else if (call.status < 400) call.output = this.#watch.remainder();
+  }
+}
+
+/** The caller went away in the middle of an answer: notes what came until then. */
+export function leaveRelay(call: Call): void {
+  if (call.exchange?.receiver instanceof StreamRelay) call.exchange.receiver.leave();
+}
+
+async function sum(a: Promise<number>, b: Promise<number>): Promise<number> {
+  return (await a) + (await b);
+}
+
+function parse(bytes: Buffer): unknown {
+  try {
+    return JSON.parse(bytes.toString('utf8'));
+  } catch {
+    return null;
+  }
+}
+
+function isRecord(value: unknown): value is Readonly<Record<string, unknown>> {
+  return typeof value === 'object' && value !== null && !Array.isArray(value);
+}
+
+function text(value: unknown): string {
+  return typeof value === 'string' ? value.slice(0, 256) : '';
+}

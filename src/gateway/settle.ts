@@ -1,0 +1,44 @@
+// Settle: what did the call really use? What was held is given back. A call that the provider will bill is never
+// lost: a cut stream and a vanished caller are counted too, by a tokenizer where the provider said nothing.
+
+import type { TokenCounter } from '../spend/count.ts';
+import type { Meter } from '../spend/meter/model.ts';
+import { countedUsage } from '../spend/meter/stream.ts';
+import type { Admission } from './admit.ts';
+import type { Resume } from './body.ts';
+import type { Call } from './call.ts';
+import { LATER, type Verdict } from './verdict.ts';
+
+const COUNTED: ReadonlySet<Meter> = new Set(['chat', 'completions', 'responses', 'embeddings']);
+
+export function settle(call: Call, admission: Admission, counter: TokenCounter, resume: Resume): Verdict {
+  admission.release(call);
+  call.abort = null;
+  if (call.usage !== null || !owesTokens(call)) return null;
+  count(call, counter).then(
+    () => resume(call, null),
+    // The counter falls back to an estimate by itself; should even that fail, the call is recorded without counts.
+    () => resume(call, null),
+  );
+  return LATER;
+}
+
+/**
+ * Whether the provider will bill tokens that it did not state. It will for an answer that it began, and for work that
+ * was stopped from here; not for what it refused, nor for a connection that it dropped before it answered.
+ */
+function owesTokens(call: Call): boolean {
+  if (!call.sent || call.body === null || call.outcome === 'provider_error') return false;
+  if (call.outcome === 'provider_cut' && call.firstByte === 0) return false;
+  return COUNTED.has(call.meter);
+}
+
+async function count(call: Call, counter: TokenCounter): Promise<void> {
+  const model = call.target?.model ?? '';
+  const input = await counter.count('request-json', call.body ?? Buffer.alloc(0), model);
+  const output =
+    call.output === null || call.output.length === 0 ? null : await counter.count('text', call.output, model);
+  const spilled = call.spilled === null ? 0 : await call.spilled;
+  call.usage = countedUsage(input.tokens, (output?.tokens ?? 0) + spilled);
+  call.source = 'counted';
+}

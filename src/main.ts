@@ -1,0 +1,236 @@
+// Composes the parts: the only place that knows them all. `runServer` brings a server up in the order in which the
+// parts need each other, and takes it down in the reverse order, with nothing acknowledged lost.
+
+import type { Server } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import { getRequestListener } from '@hono/node-server';
+import { bootstrap } from './access/bootstrap.ts';
+import { createControlPlane } from './access/control-plane.ts';
+import type { Config } from './config/model.ts';
+import { authenticateAdmin } from './gateway/administration.ts';
+import { callerAddressOf } from './gateway/authorize.ts';
+import { Metrics } from './gateway/metrics.ts';
+import { Road } from './gateway/road.ts';
+import { type Doors, listener, type Side } from './gateway/server.ts';
+import { addressRanges } from './keys/addresses.ts';
+import { KeyRegistry } from './keys/registry.ts';
+
+import { systemClock } from './platform/clock.ts';
+import { ApiError, SetupError } from './platform/errors.ts';
+import { jsonLog, type Log } from './platform/log.ts';
+import { TokenCounter } from './spend/count.ts';
+import { Journal } from './spend/journal.ts';
+import { openStore } from './store/open.ts';
+import type { Store } from './store/store.ts';
+import { keepCatalogue } from './upstreams/catalogue.ts';
+import { OwnedObjects } from './upstreams/objects.ts';
+import { Routes } from './upstreams/routes.ts';
+import { sandboxUpstream } from './upstreams/sandbox-upstream.ts';
+
+export interface Io {
+  readonly out: (text: string) => void;
+  readonly err: (text: string) => void;
+}
+
+/** What was made at the first start. Plaintexts are to be shown once; null where the administrator gave the key. */
+export interface FirstStart {
+  readonly organizationId: string;
+  readonly projectId: string;
+  readonly adminKey: string | null;
+  readonly projectKey: string | null;
+}
+
+export interface RunningServer {
+  /** `http://127.0.0.1:4141` */
+  readonly url: string;
+  readonly adminUrl: string;
+  readonly firstStart: FirstStart | null;
+  /** Finishes what is under way (bounded by `drainMs`), settles and records it, and lets go of everything. */
+  close(): Promise<void>;
+}
+
+/** Brings a server up. Throws SetupError, with a sentence that says what to do, when the configuration cannot be used. */
+export async function runServer(config: Config, io: Io): Promise<RunningServer> {
+  const clock = systemClock;
+  const log = jsonLog(config.logLevel, clock, io.err);
+  const closing = new Closing();
+  try {
+    const store = await openStore({ ...config, clock, onError: (error) => log.error('store', error) });
+    closing.add(() => store.close());
+    const firstStart = await bootstrap({
+      store,
+      clock,
+      adminKey: config.bootstrapAdminKey,
+      warn: (text) => log.warn(text),
+    });
+    const registry = new KeyRegistry({ clock, onError: (error) => log.error('keys', error) });
+    await registry.load(store);
+    closing.add(registry.follow(store));
+    const { road, routes, journal, metrics } = makeRoad(config, store, registry, log, closing);
+
+    let draining = false;
+    const proxies = config.trustedProxies.length === 0 ? null : addressRanges(config.trustedProxies);
+    const controlPlane = createControlPlane({
+      store,
+      registry,
+      clock,
+      onError: (error, requestId) => log.error('administration', error, { request_id: requestId }),
+    });
+    const doors: Doors = {
+      road: (request, response) => road.take(request, response),
+      administration: getRequestListener((request, { incoming }) =>
+        controlPlane.fetch(request, {
+          remoteAddress: callerAddressOf(
+            incoming.socket.remoteAddress,
+            request.headers.get('x-forwarded-for'),
+            proxies,
+          ),
+        }),
+      ),
+      readiness: async () => (draining ? 'the server is stopping' : await unready(store)),
+      metrics: (authorization) =>
+        authenticateAdmin(registry, authorization) ??
+        metrics.text({
+          underway: () => road.admission.underway,
+          pendingEvents: () => journal.pending,
+          recordedEvents: () => journal.recorded,
+          journalRefusals: () => journal.refusals,
+          keys: () => registry.size,
+          providers: () => [...routes.providers.values(), routes.sandbox.provider],
+        }),
+    };
+    const data = await listen(doors, config, config.admin === null ? 'both' : 'data', config);
+    const admin = config.admin === null ? data : await listen(doors, config, 'administration', config.admin);
+    closing.add(async () => {
+      draining = true;
+      for (const server of new Set([data, admin])) stopListening(server);
+      await road.drain(config.bounds.drainMs);
+      for (const server of new Set([data, admin])) server.closeAllConnections();
+    });
+    log.info('listening', { url: urlOf(data), admin_url: urlOf(admin), keys: registry.size });
+    return { url: urlOf(data), adminUrl: urlOf(admin), firstStart, close: () => closing.run() };
+  } catch (error) {
+    await closing.run();
+    throw error;
+  }
+}
+
+function makeRoad(config: Config, store: Store, registry: KeyRegistry, log: Log, closing: Closing) {
+  const clock = systemClock;
+  const sandbox = sandboxUpstream(config.bounds, clock);
+  closing.add(() => sandbox.close());
+  const routes = new Routes(config, sandbox, clock);
+  closing.add(() => routes.close());
+  const stopCatalogue = keepCatalogue(config, routes, (message) => log.warn(message));
+  closing.add(async () => stopCatalogue());
+  const counter = new TokenCounter({ clock });
+  closing.add(() => counter.close());
+  const objects = new OwnedObjects(store, (error) => log.error('objects', error));
+  closing.add(() => objects.flush());
+  const journal = new Journal(store, config.node, config.bounds.unrecordedEvents, (error) =>
+    log.error('journal', error),
+  );
+  const metrics = new Metrics();
+  const road = new Road({
+    clock,
+    bounds: config.bounds,
+    keys: registry,
+    routes,
+    objects,
+    journal,
+    counter,
+    metrics,
+    proxies: config.trustedProxies.length === 0 ? null : addressRanges(config.trustedProxies),
+    complain: (error) => log.error('road', error),
+  });
+  return { road, routes, journal, metrics };
+}
+
+/** What must be undone, in the reverse order of its doing, once. */
+class Closing {
+  readonly #steps: (() => Promise<unknown>)[] = [];
+  #running: Promise<void> | null = null;
+
+  add(step: () => Promise<unknown>): void {
+    this.#steps.push(step);
+  }
+
+  run(): Promise<void> {
+    this.#running ??= this.#undo();
+    return this.#running;
+  }
+
+  async #undo(): Promise<void> {
+    let first: unknown = null;
+    for (const step of this.#steps.toReversed()) {
+      try {
+        await step();
+      } catch (error) {
+        first ??= error;
+      }
+    }
+    if (first !== null) throw first;
+  }
+}
+
+async function unready(store: Store): Promise<string | null> {
+  try {
+    await store.ping();
+    return null;
+  } catch (error) {
+    return error instanceof ApiError ? error.message : 'the store does not answer';
+  }
+}
+
+async function listen(
+  doors: Doors,
+  config: Config,
+  side: Side,
+  at: { readonly host: string; readonly port: number },
+): Promise<Server> {
+  const server = listener(doors, config.bounds, side);
+  await new Promise<void>((resolve, reject) => {
+    server.once('error', (error: NodeJS.ErrnoException) => reject(cannotListen(error, at)));
+    server.listen({ host: at.host, port: at.port, backlog: 1024 }, resolve);
+  });
+  return server;
+}
+
+function cannotListen(
+  error: NodeJS.ErrnoException,
+  at: { readonly host: string; readonly port: number },
+): SetupError {
+  const place = `${at.host}:${at.port}`;
+  switch (error.code) {
+    case 'EADDRINUSE':
+      return new SetupError(
+        `${place} is in use: another server listens there. Stop it, or choose another with --port.`,
+      );
+    case 'EACCES':
+      return new SetupError(
+        `This user may not listen on ${place}: choose a port of 1024 or more with --port.`,
+      );
+    case 'EADDRNOTAVAIL':
+    case 'ENOTFOUND':
+      return new SetupError(`${at.host} is not an address of this machine: choose one with --host.`);
+    default:
+      return new SetupError(`Cannot listen on ${place} (${error.code ?? 'unknown reason'}).`);
+  }
+}
+
+function stopListening(server: Server): void {
+  server.close();
+  server.closeIdleConnections();
+}
+
+function urlOf(server: Server): string {
+  const address = server.address();
+  if (address === null || typeof address === 'string')
+    throw new Error('the server does not listen on a port');
+  return `http://${hostInUrl(address)}:${address.port}`;
+}
+
+function hostInUrl({ address, family }: AddressInfo): string {
+  if (address === '0.0.0.0' || address === '::') return '127.0.0.1';
+  return family === 'IPv6' ? `[${address}]` : address;
+}

@@ -1,0 +1,223 @@
+// Watches a stream of server-sent events go by and reads what the call used from it, without holding it up.
+//
+// Bytes are passed on as they came. Only an event that could state usage is parsed, once; of the others the text
+// that the model wrote is noted, so that a stream which is cut can still be counted. Where keygate itself asked for
+// the usage (`stream_options.include_usage`) the extra closing event is taken out again, and then an event is
+// passed on when it is complete.
+//
+// Memory is bounded a stream: an event longer than EVENT_BYTES is passed on unread, and noted text is handed over
+// each TEXT_CHARS.
+//
+// Format: WHATWG HTML, section 9.2 (server-sent events).
+
+import { noUsage, type Usage } from '../usage.ts';
+import type { Meter } from './model.ts';
+import { usageOf } from './reply.ts';
+
+const EVENT_BYTES = 8 * 1024 * 1024;
+const TEXT_CHARS = 16 * 1024;
+const USAGE = '"usage"';
+const DATA = 'data:';
+
+/** Where the model's words stand in an event, by meter: names of JSON members with a string value. */
+const WORDS: Partial<Record<Meter, readonly string[]>> = {
+  chat: ['"content":"', '"arguments":"', '"reasoning_content":"', '"refusal":"'],
+  completions: ['"text":"'],
+  responses: ['"delta":"'],
+};
+
+export class StreamMeter {
+  /** What the provider stated, once it has. */
+  usage: Usage | null = null;
+  /** The id of the stored object that the stream speaks of, when asked to look for it. */
+  objectId: string | null = null;
+  /** Events seen, the closing `[DONE]` included. */
+  events = 0;
+
+  readonly #meter: Meter;
+  readonly #strip: boolean;
+  readonly #words: readonly string[];
+  readonly #spill: (text: Buffer) => void;
+  #wantsId: boolean;
+  /** The beginning of an event whose end has not come yet. */
+  #held: string[] = [];
+  #heldChars = 0;
+  #tail = '';
+  #text = '';
+
+  /**
+   * @param strip take the event out that states usage and has no choices
+   * @param wantsId read `response.id` from the first event
+   * @param spill takes noted text, as the bytes of JSON string contents, each time there is TEXT_CHARS of it
+   */
+  constructor(meter: Meter, strip: boolean, wantsId: boolean, spill: (text: Buffer) => void) {
+    this.#meter = meter;
+    this.#strip = strip;
+    this.#wantsId = wantsId;
+    this.#words = WORDS[meter] ?? [];
+    this.#spill = spill;
+  }
+
+  /** Takes what came and returns what is to be passed on: `chunk` itself in all but the rarest case. */
+  push(chunk: Buffer): Buffer | null {
+    const piece = chunk.toString('latin1');
+    const held = this.#held.length > 0;
+    if (!piece.endsWith('\n\n') && lastBreak(held ? this.#tail + piece : piece) === 0)
+      return this.#hold(piece, chunk);
+    const text = held ? this.#unhold() + piece : piece;
+    const end = text.endsWith('\n\n') ? text.length : lastBreak(text);
+    const removed = this.#read(text, end);
+    if (end < text.length) this.#keep(text.slice(end));
+    if (!this.#strip || (removed === null && !held && end === text.length)) return chunk;
+    const out =
+      removed === null ? text.slice(0, end) : text.slice(0, removed.start) + text.slice(removed.end, end);
+    return out.length === 0 ? null : Buffer.from(out, 'latin1');
+  }
+
+  /** The stream is over: what was held back and is still to be passed on. */
+  end(): Buffer | null {
+    const rest = this.#unhold();
+    if (rest.length === 0) return null;
+    const removed = this.#read(rest, rest.length);
+    return this.#strip && removed === null ? Buffer.from(rest, 'latin1') : null;
+  }
+
+  /** The text noted and not handed over yet, as the bytes of JSON string contents. */
+  remainder(): Buffer {
+    const text = Buffer.from(this.#text, 'latin1');
+    this.#text = '';
+    return text;
+  }
+
+  /** No event ends in this piece: it waits for the rest, unless it has become too long to be waited for. */
+  #hold(piece: string, chunk: Buffer): Buffer | null {
+    this.#keep(piece);
+    if (this.#heldChars <= EVENT_BYTES) return this.#strip ? null : chunk;
+    const text = this.#unhold();
+    return this.#strip ? Buffer.from(text, 'latin1') : chunk;
+  }
+
+  #keep(piece: string): void {
+    this.#held.push(piece);
+    this.#heldChars += piece.length;
+    // A break of up to four characters may be cut in two: its beginning is looked at again with what comes next.
+    this.#tail = (this.#tail + piece).slice(-3);
+  }
+
+  #unhold(): string {
+    const text = this.#held.length === 1 ? (this.#held[0] ?? '') : this.#held.join('');
+    if (this.#held.length > 0) this.#held = [];
+    this.#heldChars = 0;
+    this.#tail = '';
+    return text;
+  }
+
+  /** Reads the whole events in text[0, end) and returns the place of the one to take out. */
+  #read(text: string, end: number): { start: number; end: number } | null {
+    this.events++;
+    if (this.#wantsId) this.#readId(text, end);
+    let removed: { start: number; end: number } | null = null;
+    for (let at = text.indexOf(USAGE); at >= 0 && at < end; at = text.indexOf(USAGE, at + USAGE.length)) {
+      if (!statesObject(text, at + USAGE.length)) continue;
+      const start = eventStart(text, at);
+      const stop = eventEnd(text, at, end);
+      const event = parseData(text.slice(start, stop));
+      if (event === null) continue;
+      const body = inner(event, 'response') ?? event;
+      const usage = usageOf(this.#meter, body);
+      if (usage !== null) this.usage = usage;
+      const choices = inner(event, 'choices');
+      if (this.#strip && usage !== null && Array.isArray(choices) && choices.length === 0) {
+        removed = { start, end: stop };
+      }
+    }
+    if (this.usage === null) this.#note(text, end);
+    return removed;
+  }
+
+  #note(text: string, end: number): void {
+    for (const word of this.#words) {
+      for (let at = text.indexOf(word); at >= 0 && at < end; ) {
+        const from = at + word.length;
+        const to = stringEnd(text, from);
+        if (to > from) this.#text += text.slice(from, to);
+        at = text.indexOf(word, to);
+      }
+    }
+    if (this.#text.length >= TEXT_CHARS) this.#spill(this.remainder());
+  }
+
+  #readId(text: string, end: number): void {
+    this.#wantsId = false;
+    const event = parseData(text.slice(0, eventEnd(text, 0, end)));
+    const id = inner(inner(event, 'response'), 'id');
+    if (typeof id === 'string') this.objectId = id;
+  }
+}
+
+/** Just past the last empty line, or 0. */
+function lastBreak(text: string): number {
+  const lf = text.lastIndexOf('\n\n');
+  const crlf = text.lastIndexOf('\r\n\r\n');
+  return Math.max(lf < 0 ? 0 : lf + 2, crlf < 0 ? 0 : crlf + 4);
+}
+
+function eventStart(text: string, at: number): number {
+  const lf = text.lastIndexOf('\n\n', at);
+  const crlf = text.lastIndexOf('\r\n\r\n', at);
+  return Math.max(lf < 0 ? 0 : lf + 2, crlf < 0 ? 0 : crlf + 4);
+}
+
+function eventEnd(text: string, at: number, end: number): number {
+  const lf = text.indexOf('\n\n', at);
+  const crlf = text.indexOf('\r\n\r\n', at);
+  return Math.min(lf < 0 ? end : lf + 2, crlf < 0 ? end : crlf + 4, end);
+}
+
+/** Whether what follows a member's name is an object: `"usage":null` stands in every chunk. */
+function statesObject(text: string, from: number): boolean {
+  for (let at = from; at < text.length; at++) {
+    const code = text.charCodeAt(at);
+    if (code === 0x7b) return true;
+    if (code !== 0x3a && code !== 0x20) return false;
+  }
+  return false;
+}
+
+/** Offset of the quote that ends the string contents that begin at `from`; the text's end if there is none. */
+function stringEnd(text: string, from: number): number {
+  let at = text.indexOf('"', from);
+  while (at > from && text.charCodeAt(at - 1) === 0x5c) {
+    let slashes = 1;
+    while (text.charCodeAt(at - 1 - slashes) === 0x5c && at - 1 - slashes >= from) slashes++;
+    if (slashes % 2 === 0) return at;
+    at = text.indexOf('"', at + 1);
+  }
+  return at < 0 ? text.length : at;
+}
+
+/** The JSON of an event's data lines; null where it is none. `event` is text whose characters are bytes. */
+function parseData(event: string): unknown {
+  let data = '';
+  for (const line of event.split(/\r?\n/)) {
+    if (line.startsWith(DATA)) data += data === '' ? line.slice(DATA.length) : `\n${line.slice(DATA.length)}`;
+  }
+  try {
+    return JSON.parse(Buffer.from(data, 'latin1').toString('utf8'));
+  } catch {
+    return null;
+  }
+}
+
+function inner(value: unknown, name: string): unknown {
+  if (typeof value !== 'object' || value === null) return undefined;
+  return Reflect.get(value, name);
+}
+
+/** What a call used when the provider did not say and a tokenizer counted. */
+export function countedUsage(input: number, output: number): Usage {
+  const usage = noUsage();
+  usage.input = input;
+  usage.output = output;
+  return usage;
+}

@@ -1,0 +1,52 @@
+// The sandbox as the road sees it: a provider like any other, reached over a socket of its own. Its thread is started
+// by the first call that needs it, so that a server which only forwards does not carry it.
+
+import { buildConnector } from 'undici';
+import type { Bounds, ProviderConfig } from '../config/model.ts';
+import type { Clock } from '../platform/clock.ts';
+import { Provider } from './provider.ts';
+import type { ModelListing, SandboxUpstream } from './routes.ts';
+import { SANDBOX_MODELS } from './sandbox/model.ts';
+import type { RunningSandbox } from './sandbox/sandbox.ts';
+
+/** Seconds since the epoch: when the first of these models was made. */
+const CREATED = 1_767_225_600;
+const CONNECTIONS = 256;
+
+const CONFIG: ProviderConfig = {
+  name: 'sandbox',
+  baseUrl: new URL('http://sandbox.invalid/v1'),
+  credential: null,
+  auth: 'none',
+  headers: {},
+  models: [],
+  priority: 0,
+  connections: CONNECTIONS,
+  allowPrivate: true,
+};
+
+export function sandboxUpstream(bounds: Bounds, clock: Clock): SandboxUpstream & { close(): Promise<void> } {
+  let started: Promise<RunningSandbox> | null = null;
+  let connector: buildConnector.connector | null = null;
+  const connect: buildConnector.connector = (options, callback) => {
+    if (connector !== null) return connector(options, callback);
+    started ??= import('./sandbox/sandbox.ts').then((sandbox) => sandbox.startSandbox());
+    started.then(
+      ({ socketPath }) => {
+        connector ??= buildConnector({ socketPath, timeout: bounds.connectMs });
+        connector(options, callback);
+      },
+      (error: unknown) => {
+        started = null;
+        callback(error instanceof Error ? error : new Error('the sandbox did not start'), null);
+      },
+    );
+  };
+  return {
+    provider: new Provider(CONFIG, bounds, clock, connect),
+    models: SANDBOX_MODELS.map(({ id }): ModelListing => ({ id, created: CREATED, ownedBy: 'keygate' })),
+    async close() {
+      await (await started?.catch(() => null))?.close();
+    },
+  };
+}
