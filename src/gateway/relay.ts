@@ -244,7 +244,7 @@ class StreamRelay implements Receiver {
     call.usage = this.#watch.usage;
     call.objectId = this.#watch.objectId;
     if (call.usage !== null) call.source = 'provider';
-    else if (call.status < 400) call.output = this.#watch.remainder();
+    else if (this.#head.status < 400) call.output = this.#watch.remainder();
   }
 }
 

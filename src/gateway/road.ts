@@ -162,7 +162,7 @@ export class Road {
     call.status = CLIENT_CLOSED;
     if (call.step < FORWARD) return this.#release(call);
     if (call.step >= SETTLE) return;
-    if (call.outcome !== 'timeout') call.outcome = 'client_closed';
+    if (call.outcome === 'ok') call.outcome = 'client_closed';
     leaveRelay(call);
     call.abort?.(new Error('the caller is gone'));
     call.step = SETTLE;

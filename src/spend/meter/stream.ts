@@ -48,7 +48,7 @@ export class StreamMeter {
   /**
    * @param strip take the event out that states usage and has no choices
    * @param wantsId read `response.id` from the first event
-   * @param spill takes noted text, as the bytes of JSON string contents, each time there is TEXT_CHARS of it
+   * @param spill takes noted text each time there is TEXT_CHARS of it
    */
   constructor(meter: Meter, strip: boolean, wantsId: boolean, spill: (text: Buffer) => void) {
     this.#meter = meter;
@@ -82,11 +82,11 @@ export class StreamMeter {
     return this.#strip && removed === null ? Buffer.from(rest, 'latin1') : null;
   }
 
-  /** The text noted and not handed over yet, as the bytes of JSON string contents. */
+  /** The text noted and not handed over yet. */
   remainder(): Buffer {
-    const text = Buffer.from(this.#text, 'latin1');
+    const contents = Buffer.from(this.#text, 'latin1');
     this.#text = '';
-    return text;
+    return contents.includes(0x5c) ? unescaped(contents) : contents;
   }
 
   /** No event ends in this piece: it waits for the rest, unless it has become too long to be waited for. */
@@ -194,6 +194,16 @@ function stringEnd(text: string, from: number): number {
     at = text.indexOf('"', at + 1);
   }
   return at < 0 ? text.length : at;
+}
+
+/** What JSON string contents stand for. */
+function unescaped(contents: Buffer): Buffer {
+  try {
+    const text: unknown = JSON.parse(`"${contents.toString('utf8')}"`);
+    return typeof text === 'string' ? Buffer.from(text, 'utf8') : contents;
+  } catch {
+    return contents;
+  }
 }
 
 /** The JSON of an event's data lines; null where it is none. `event` is text whose characters are bytes. */
