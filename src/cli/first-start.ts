@@ -21,7 +21,7 @@ export function startText(version: string, where: Where, dataDir: string, config
   const providers = config.providers.map(({ name }) => name).join(', ');
   const reach =
     providers === ''
-      ? 'No provider is configured: calls reach the sandbox (sandbox-small, sandbox-large, sandbox-embed).'
+      ? 'No provider is configured: only the sandbox answers (sandbox-small, sandbox-large, sandbox-embed, …).'
       : `Providers: ${providers}. The sandbox answers for the models sandbox-… only.`;
   return `\nkeygate ${version} listens on ${where.url}${administration}; data in ${data}.\n${reach}\n`;
 }

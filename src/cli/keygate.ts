@@ -3,18 +3,25 @@
 // installed. Everything else is imported only after that check, because it would not even load there.
 
 import { spawn } from 'node:child_process';
-import { existsSync } from 'node:fs';
+import { createRequire } from 'node:module';
 import { constants } from 'node:os';
 import { fileURLToPath } from 'node:url';
 
 const NEEDED = 24;
-const PINNED = fileURLToPath(new URL('../../node_modules/.bin/node', import.meta.url));
 
-if (Number.parseInt(process.versions.node, 10) >= NEEDED) {
-  const { runProcess } = await import('./process.ts');
-  await runProcess();
-} else if (existsSync(PINNED) && process.env['KEYGATE_PINNED_NODE'] === undefined) {
-  const child = spawn(PINNED, [fileURLToPath(import.meta.url), ...process.argv.slice(2)], {
+/** The Node.js that the package brings along where npm has one for this kind of machine. */
+function pinnedNode(): string | undefined {
+  if (process.env['KEYGATE_PINNED_NODE'] !== undefined) return undefined;
+  try {
+    return createRequire(import.meta.url).resolve(`node-${process.platform}-${process.arch}/bin/node`);
+  } catch {
+    return undefined;
+  }
+}
+
+/** Runs this same command line with another Node.js and ends as it ends. */
+function runWith(node: string): void {
+  const child = spawn(node, [fileURLToPath(import.meta.url), ...process.argv.slice(2)], {
     stdio: 'inherit',
     // Says that this was tried, so that a pinned Node.js which is too old itself does not start over for ever.
     env: { ...process.env, KEYGATE_PINNED_NODE: '1' },
@@ -23,6 +30,14 @@ if (Number.parseInt(process.versions.node, 10) >= NEEDED) {
   child.on('exit', (code, signal) => {
     process.exit(code ?? 128 + (signal === null ? 0 : constants.signals[signal]));
   });
+}
+
+const pinned = pinnedNode();
+if (Number.parseInt(process.versions.node, 10) >= NEEDED) {
+  const { runProcess } = await import('./process.ts');
+  await runProcess();
+} else if (pinned !== undefined) {
+  runWith(pinned);
 } else {
   process.stderr.write(
     `keygate needs Node.js ${NEEDED} or newer, and this is ${process.versions.node}: install one from nodejs.org.\n`,

@@ -53,7 +53,7 @@ export function addKeysCreate(keys: Command, io: Io): void {
       `
 Examples:
   keygate keys create "build server" --expires 90d
-  keygate keys create reports --scope model.request --model gpt-5-mini --address 10.0.0.0/8
+  keygate keys create reports --scope api.model.request --model gpt-5-mini --address 10.0.0.0/8
   keygate keys create --type test ci
   keygate keys create --service-account nightly-jobs --project "Search team"
   export OPENAI_API_KEY=$(keygate keys create laptop --quiet)`,
@@ -142,8 +142,16 @@ function given(body: Record<string, unknown>): Record<string, unknown> {
 function show(io: Io, options: Options, kind: string, key: NewKey): void {
   if (options.json) return printJson(io, key);
   if (options.quiet) return io.out(`${key.value}\n`);
+  const where = options.admin
+    ? '--admin '
+    : options.project === undefined
+      ? ''
+      : `--project ${quoted(options.project)} `;
   io.out(`Created ${key.id}: ${kind}, expires ${expiryOf(key)}.\n\n  ${key.value}\n\n`);
-  io.out(
-    `Copy it now: it is not shown again. \`keygate keys revoke ${options.admin ? '--admin ' : ''}${key.id}\` ends it.\n`,
-  );
+  io.out(`Copy it now: it is not shown again. \`keygate keys revoke ${where}${key.id}\` ends it.\n`);
+}
+
+/** An argument as it can be pasted into a shell. */
+function quoted(text: string): string {
+  return /^[\w.-]+$/.test(text) ? text : `'${text.replaceAll("'", "'\\''")}'`;
 }

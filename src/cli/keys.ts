@@ -17,7 +17,7 @@ export function addKeys(program: Command, io: Io): void {
       `
 Examples:
   keygate keys create "build server" --expires 90d
-  keygate keys create reports --scope model.request --model gpt-5-mini --address 10.0.0.0/8
+  keygate keys create reports --scope api.model.request --model gpt-5-mini --address 10.0.0.0/8
   keygate keys create --service-account nightly-jobs
   keygate keys list
   keygate keys revoke key_…`,

@@ -71,11 +71,10 @@ export async function findProject(server: Server, wanted: string | undefined): P
       .join(', ');
   if (first) {
     const which =
-      wanted === undefined ? 'There are several projects' : `Several projects are called "${wanted}"`;
-    throw new CommandError(
-      EXIT.usage,
-      `${which}: name one by its id with --project: ${some([first, ...others])}.`,
-    );
+      wanted === undefined
+        ? 'There are several projects: name one with --project'
+        : `Several projects are called "${wanted}": name one by its id`;
+    throw new CommandError(EXIT.usage, `${which}: ${some([first, ...others])}.`);
   }
   throw new CommandError(
     EXIT.refused,

@@ -105,7 +105,7 @@ function check(io: Io, loaded: Loaded, json: boolean): void {
     settings.map(({ setting, value, from }) => [setting, value ?? '', from]),
   );
   io.out('\n');
-  if (providers.length === 0) io.out('No provider: calls reach the sandbox.\n');
+  if (providers.length === 0) io.out('No provider: only the sandbox answers.\n');
   else {
     printTable(
       io,

@@ -155,8 +155,8 @@ function providersOfEnvironment(
   if (!credential) return [];
   if (isKeygateKey(credential.reveal())) {
     notices.push(
-      'OPENAI_API_KEY holds a key that a keygate issued, which is for clients: it is ignored, and calls reach the ' +
-        'sandbox. To reach OpenAI, start the server with the key that OpenAI gave you.',
+      'OPENAI_API_KEY holds a key that a keygate issued, which is for clients: it is ignored, and only the sandbox ' +
+        'answers. To reach OpenAI, start the server with the key that OpenAI gave you.',
     );
     return [];
   }

@@ -216,7 +216,12 @@ export const SETTINGS: { readonly [N in SettingName]: Setting<SettingValues[N]> 
 export const SETTING_NAMES = Object.keys(SETTINGS) as SettingName[];
 
 /** Variables that the command line's client side or the start reads; they are no settings of the server. */
-export const OTHER_VARIABLES: readonly string[] = ['KEYGATE_CONFIG', 'KEYGATE_URL', 'KEYGATE_ADMIN_KEY'];
+export const OTHER_VARIABLES: readonly string[] = [
+  'KEYGATE_CONFIG',
+  'KEYGATE_URL',
+  'KEYGATE_ADMIN_KEY',
+  'KEYGATE_PINNED_NODE',
+];
 
 function isPostgresUrl(text: string): boolean {
   if (!URL.canParse(text)) return false;

@@ -238,7 +238,7 @@ describe('projects', () => {
     const open = await keygate(['keys', 'create', 'x']);
     expect(open).toMatchObject({ code: 2, out: '' });
     expect(open.err).toContain(
-      'There are several projects: name one by its id with --project: proj_1 (Default project), proj_2 (Search).',
+      'There are several projects: name one with --project: proj_1 (Default project), proj_2 (Search).',
     );
     const unknown = await keygate(['keys', 'list', '-p', 'nope']);
     expect(unknown).toMatchObject({ code: 1 });

@@ -17,5 +17,5 @@ export function expectGenerated(document: string, name: string, wanted: string):
       file,
       text.replace(whole, () => fresh),
     );
-  else expect(whole, `${document} is stale: run KEYGATE_UPDATE_DOCS=1 npm test -- docs`).toBe(fresh);
+  else expect(whole, `${document} is stale: run KEYGATE_UPDATE_DOCS=1 npm test -- docs help`).toBe(fresh);
 }
