@@ -120,7 +120,7 @@ function makeRoad(config: Config, store: Store, registry: KeyRegistry, log: Log,
   const sandbox = sandboxUpstream(config.bounds, clock);
   closing.add(() => sandbox.close());
   const routes = new Routes(config, sandbox, clock);
-  closing.add(() => routes.close());
+  closing.add(async () => routes.close());
   const stopCatalogue = keepCatalogue(config, routes, (message) => log.warn(message));
   closing.add(async () => stopCatalogue());
   const counter = new TokenCounter({ clock });

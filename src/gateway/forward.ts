@@ -5,16 +5,23 @@
 // before the first byte of the answer is tried once more on the same target: it is nearly always a kept connection
 // that the provider closed at that moment.
 
-import type { Client, Dispatcher } from 'undici';
 import type { Clock } from '../platform/clock.ts';
 import { ApiError } from '../platform/errors.ts';
 import { insertMember, ObjectScan, replaceMember } from '../platform/json-scan.ts';
-import type { Waiting } from '../upstreams/connections.ts';
+import {
+  type Connection,
+  ConnectionError,
+  headerLine,
+  requestLine,
+  type Exchange as Sending,
+} from '../upstreams/http1/connection.ts';
+import type { Waiting } from '../upstreams/http1/connections.ts';
+import type { ResponseHead } from '../upstreams/http1/response-parser.ts';
 import { nextTarget, type Target } from '../upstreams/routes.ts';
 import type { Resume } from './body.ts';
 import type { Call } from './call.ts';
 import { type ReplyHead, readReplyHead } from './reply-head.ts';
-import { LATER, type Verdict } from './verdict.ts';
+import { FORWARD, LATER, type Verdict } from './verdict.ts';
 
 /** Takes the provider's answer as it comes: the relay. */
 export interface Receiver {
@@ -27,21 +34,16 @@ export interface Receiver {
 
 const RECONNECTS = 1;
 
-/** One call's way to a provider and back, as undici drives it: plain callbacks, no promise and no header object. */
-export class Exchange implements Dispatcher.DispatchHandler, Waiting {
-  head: ReplyHead | null = null;
+/** One call's try of one target: sends it and takes the answer, by plain callbacks. */
+export class Exchange implements Waiting, Sending {
+  reply: ReplyHead | null = null;
   receiver: Receiver | null = null;
-  /** Asks undici for more after `data` said no. */
-  more: (() => void) | null = null;
 
   readonly #call: Call;
   readonly #clock: Clock;
   readonly #resume: Resume;
   readonly #target: Target;
-  /** The step of the road that waits for this exchange: a call that has moved on wants no connection any more. */
-  readonly #step: number;
-  #body: Buffer | null = null;
-  #client: Client | null = null;
+  #connection: Connection | null = null;
   #reconnects = 0;
 
   constructor(call: Call, target: Target, clock: Clock, resume: Resume) {
@@ -49,114 +51,102 @@ export class Exchange implements Dispatcher.DispatchHandler, Waiting {
     this.#clock = clock;
     this.#resume = resume;
     this.#target = target;
-    this.#step = call.step;
   }
 
-  dispatch(): void {
-    const call = this.#call;
-    const target = this.#target;
-    const body = call.body === null ? null : bodyFor(call, target);
-    if (body instanceof ApiError) return this.#resume(call, body);
-    call.target = target;
-    this.#body = body;
-    target.provider.connections.acquire(this);
+  begin(): void {
+    this.#call.target = this.#target;
+    this.#target.provider.connections.acquire(this);
+  }
+
+  /** The provider may send more: the caller has read what there was. */
+  more(): void {
+    this.#connection?.resume();
   }
 
   /** A connection is free for this call. */
-  take(client: Client): void {
+  take(connection: Connection): void {
     const call = this.#call;
-    const target = this.#target;
-    if (call.over || call.step !== this.#step) return target.provider.connections.release(client);
-    this.#client = client;
-    target.provider.sent++;
-    client.dispatch(
-      {
-        method: call.operation?.method ?? 'GET',
-        path: pathFor(call, target),
-        headers: headersFor(call, target),
-        body: this.#body,
-      },
-      this,
-    );
-    this.#body = null;
+    const { provider } = this.#target;
+    this.#connection = connection;
+    // While it waited for a connection its caller may have gone or its time run out.
+    if (call.over || call.step !== FORWARD) return this.#release();
+    const request = requestFor(call, this.#target);
+    if (request instanceof ApiError) {
+      this.#release();
+      return this.#resume(call, request);
+    }
+    provider.sent++;
+    call.sent = true;
+    call.abort = (error) => connection.abort(error);
+    connection.send(call.operation?.method ?? 'GET', request.head, request.body, this);
   }
 
-  #release(): void {
-    const client = this.#client;
-    this.#client = null;
-    if (client !== null) this.#target.provider.connections.release(client);
-  }
-
-  onConnect(abort: (error?: Error) => void): void {
-    if (this.#call.over) return abort(new Error('the caller is gone'));
-    this.#call.abort = abort;
-    this.#call.sent = true;
-  }
-
-  onHeaders(status: number, rawHeaders: Buffer[], more: () => void): boolean {
+  head(head: ResponseHead): void {
     const call = this.#call;
-    if (call.over) return false;
-    // 1xx: the answer proper is still to come (RFC 9110 section 15.2).
-    if (status < 200) return true;
+    const { provider } = this.#target;
     call.active = this.#clock.monotonic();
     call.firstByte = call.active;
-    if (status === 429 || status >= 500) {
-      if (status >= 500) this.#target.provider.fell();
-      const next = nextTarget(call.route ?? NO_ROUTE, call.tried, Math.random());
-      if (next !== undefined) {
-        this.#giveUp(next);
-        return false;
-      }
-    } else this.#target.provider.succeeded();
-    this.head = readReplyHead(status, rawHeaders);
-    this.more = more;
+    if (head.status >= 500) provider.fell();
+    else if (head.status !== 429) provider.succeeded();
+    const next = head.status === 429 || head.status >= 500 ? this.#next() : undefined;
+    if (next !== undefined) return this.#leaveFor(next);
+    this.reply = readReplyHead(head);
     call.exchange = this;
     this.#resume(call, null);
-    return !call.paused;
   }
 
-  onData(chunk: Buffer): boolean {
+  data(chunk: Buffer): boolean {
     const call = this.#call;
     if (call.over || this.receiver === null) return true;
     call.active = this.#clock.monotonic();
     return this.receiver.data(chunk);
   }
 
-  onComplete(): void {
+  complete(): void {
     this.#release();
     if (!this.#call.over) this.receiver?.end();
   }
 
-  onError(error: Error): void {
+  failed(error: Error): void {
     const call = this.#call;
     this.#release();
     if (call.over) return;
     if (this.receiver !== null) return this.receiver.cut(error);
-    if (this.head !== null || call.expired) return this.#resume(call, unreachable(call, error));
+    if (call.expired) return this.#resume(call, unreachable(call, error));
     this.#target.provider.fell();
-    if (brokeOff(error) && this.#reconnects < RECONNECTS) {
-      this.#reconnects++;
-      return this.dispatch();
-    }
-    const next = nextTarget(call.route ?? NO_ROUTE, call.tried, Math.random());
+    if (brokeOff(error) && call.sent && this.#reconnects++ < RECONNECTS) return this.begin();
+    const next = this.#next();
     if (next === undefined) return this.#resume(call, unreachable(call, error));
-    call.tried.push(next);
-    new Exchange(call, next, this.#clock, this.#resume).dispatch();
+    this.#tryNext(next);
   }
 
-  /** Leaves this try for another target; what still comes of it goes to nobody. */
-  #giveUp(next: Target): void {
-    const call = this.#call;
-    const abort = call.abort;
+  #next(): Target | undefined {
+    return this.#call.route === null
+      ? undefined
+      : nextTarget(this.#call.route, this.#call.tried, Math.random());
+  }
+
+  #tryNext(next: Target): void {
+    this.#call.tried.push(next);
+    new Exchange(this.#call, next, this.#clock, this.#resume).begin();
+  }
+
+  /** Gives this answer up for another target's; what still comes of it goes to nobody. */
+  #leaveFor(next: Target): void {
+    const connection = this.#connection;
     this.receiver = NOBODY;
-    call.tried.push(next);
-    call.abort = null;
-    new Exchange(call, next, this.#clock, this.#resume).dispatch();
-    abort?.(new Error('another target is asked instead'));
+    this.#call.abort = null;
+    this.#tryNext(next);
+    connection?.abort(new Error('another target is asked instead'));
+  }
+
+  #release(): void {
+    const connection = this.#connection;
+    this.#connection = null;
+    if (connection !== null) this.#target.provider.connections.release(connection);
   }
 }
 
-const NO_ROUTE = { model: '', targets: [] } as const;
 const NOBODY: Receiver = { data: () => true, end: () => {}, cut: () => {} };
 
 /** The step: asks the first target. Goes on to the relay when the head of an answer is there. */
@@ -164,13 +154,39 @@ export function forward(call: Call, clock: Clock, resume: Resume): Verdict {
   const first = call.route === null ? undefined : nextTarget(call.route, call.tried, Math.random());
   if (first === undefined) throw new Error('forward without a route');
   call.tried.push(first);
-  new Exchange(call, first, clock, resume).dispatch();
+  new Exchange(call, first, clock, resume).begin();
   return LATER;
 }
 
+interface OutgoingRequest {
+  readonly head: string;
+  readonly body: Buffer | null;
+}
+
+function requestFor(call: Call, target: Target): OutgoingRequest | ApiError {
+  const body = call.body === null ? null : bodyFor(call, target);
+  if (body instanceof ApiError) return body;
+  try {
+    return { head: headFor(call, target), body };
+  } catch (error) {
+    if (error instanceof ConnectionError)
+      return new ApiError(400, 'The request has a path or a header that cannot be sent on.');
+    throw error;
+  }
+}
+
+function headFor(call: Call, target: Target): string {
+  const { passed, contentType, accept } = call.head;
+  let head =
+    requestLine(call.operation?.method ?? 'GET', pathFor(call, target)) + target.provider.headerLines;
+  if (call.body !== null) head += headerLine('content-type', contentType ?? 'application/json');
+  if (accept !== null) head += headerLine('accept', accept);
+  for (let i = 0; i + 1 < passed.length; i += 2) head += headerLine(passed[i] ?? '', passed[i + 1] ?? '');
+  return head;
+}
+
 function pathFor(call: Call, target: Target): string {
-  const operation = call.operation;
-  let path = operation?.path ?? '';
+  let path = call.operation?.path ?? '';
   for (const parameter of call.parameters)
     path = path.replace('{}', encodeURIComponent(safeDecode(parameter)));
   return target.provider.basePath + path + call.query;
@@ -182,13 +198,6 @@ function safeDecode(text: string): string {
   } catch {
     return text;
   }
-}
-
-function headersFor(call: Call, target: Target): string[] {
-  const headers = target.provider.headers.concat(call.head.passed);
-  if (call.body !== null) headers.push('content-type', call.head.contentType ?? 'application/json');
-  if (call.head.accept !== null) headers.push('accept', call.head.accept);
-  return headers;
 }
 
 /** The body as this target is to get it: its own name for the model, and usage asked for in streams of chat. */
@@ -242,7 +251,7 @@ function renameInForm(call: Call, body: Buffer, from: string, to: string): Buffe
 
 function brokeOff(error: Error): boolean {
   const code = codeOf(error);
-  return code === 'UND_ERR_SOCKET' || code === 'ECONNRESET' || code === 'EPIPE';
+  return code === 'ECONNRESET' || code === 'EPIPE';
 }
 
 function codeOf(error: Error): string {
@@ -251,7 +260,7 @@ function codeOf(error: Error): string {
 
 /** 504 where time was the reason, 502 otherwise. What the fault was stays in the log: it may name addresses. */
 function unreachable(call: Call, error: Error): ApiError {
-  if (call.expired || codeOf(error) === 'UND_ERR_CONNECT_TIMEOUT') {
+  if (call.expired || codeOf(error) === 'ETIMEDOUT') {
     return new ApiError(504, 'The provider of this model did not answer in time. Please try again.', {
       code: 'provider_timeout',
     });

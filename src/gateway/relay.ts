@@ -22,7 +22,7 @@ const ONE_WRITE_BYTES = 64 * 1024;
 /** The step: attaches the relay that fits the answer. Goes on to settle when the answer has ended. */
 export function relay(call: Call, clock: Clock, counter: TokenCounter, resume: Resume): Verdict {
   const exchange = call.exchange;
-  const head = exchange?.head;
+  const head = exchange?.reply;
   if (!exchange || !head) throw new Error('relay without an answer');
   call.status = head.status;
   if (head.status >= 400) call.outcome = 'provider_error';
@@ -72,7 +72,7 @@ function writeOn(call: Call, exchange: Exchange, chunk: Buffer): boolean {
   call.paused = true;
   call.response.once('drain', () => {
     call.paused = false;
-    if (!call.over) exchange.more?.();
+    if (!call.over) exchange.more();
   });
   return false;
 }

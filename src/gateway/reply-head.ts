@@ -1,6 +1,8 @@
 // Reads the head of a provider's answer, and says which of its headers a caller may see: a few that describe the
 // body or the retry. The provider's cookies, limits, organization and server names are its own and stay behind.
 
+import type { ResponseHead } from '../upstreams/http1/response-parser.ts';
+
 export interface ReplyHead {
   readonly status: number;
   readonly contentType: string;
@@ -25,25 +27,20 @@ const USES: ReadonlyMap<string, Use> = new Map([
   ['x-should-retry', 'pass'],
   ['x-sandbox-model', 'pass'],
 ]);
-const LONGEST_NAME = 19;
 
-/** @param raw name, value, name, value, as they came */
-export function readReplyHead(status: number, raw: readonly Buffer[]): ReplyHead {
+export function readReplyHead({ status, headers }: ResponseHead): ReplyHead {
   const passed: string[] = [];
   let contentType = '';
   let contentLength = -1;
-  for (let i = 0; i + 1 < raw.length; i += 2) {
-    const name = raw[i];
-    const value = raw[i + 1];
-    if (name === undefined || value === undefined || name.length > LONGEST_NAME) continue;
-    const lower = name.toString('latin1').toLowerCase();
-    const use = USES.get(lower);
+  for (let i = 0; i + 1 < headers.length; i += 2) {
+    const name = headers[i] ?? '';
+    const use = USES.get(name);
     if (use === undefined) continue;
-    const text = value.toString('latin1');
-    if (use === 'type') contentType = text;
-    else if (use === 'length') contentLength = Number(text);
-    else if (use === 'id') passed.push('x-provider-request-id', text);
-    else passed.push(lower, text);
+    const value = headers[i + 1] ?? '';
+    if (use === 'type') contentType = value;
+    else if (use === 'length') contentLength = Number(value);
+    else if (use === 'id') passed.push('x-provider-request-id', value);
+    else passed.push(name, value);
   }
   const isEventStream = contentType.startsWith('text/event-stream');
   return {

@@ -35,7 +35,7 @@ import { leaveRelay, relay } from './relay.ts';
 import { internalError, refuse } from './reply.ts';
 import { reserve, unreserve } from './reserve.ts';
 import { settle } from './settle.ts';
-import { LATER, type Verdict } from './verdict.ts';
+import { FORWARD, LATER, type Verdict } from './verdict.ts';
 
 export interface RoadParts {
   readonly clock: Clock;
@@ -56,7 +56,6 @@ const CLIENT_CLOSED = 499;
 const SWEEP_MS = 1_000;
 const LAST_COUNTS_MS = 5_000;
 
-const FORWARD = 6;
 const SETTLE = 8;
 const END = 10;
 

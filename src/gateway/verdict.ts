@@ -7,3 +7,6 @@ export const LATER = Symbol('later');
 
 /** Null: the call goes on to the next step. */
 export type Verdict = ApiError | typeof LATER | null;
+
+/** The number of the step that sends a call to a provider: from here on it is settled and recorded, come what may. */
+export const FORWARD = 6;

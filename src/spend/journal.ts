@@ -20,6 +20,8 @@ import { noUsage, type UsageEvent } from './usage.ts';
 const FORMAT = 1;
 const LINGER_MS = 25;
 const GROUP_EVENTS = 4096;
+const FIRST_BYTES = 256 * 1024;
+const KEPT_BYTES = 4 * 1024 * 1024;
 const FIRST_RETRY_MS = 50;
 const LAST_RETRY_MS = 5_000;
 
@@ -36,7 +38,10 @@ export class Journal {
   #taken = 0;
   /** Events of the group that is being written. */
   #group = 0;
-  #lines: string[] = [];
+  /** Lines that wait, as bytes: strings that live past a young collection would be copied by it again and again. */
+  #waiting: Buffer = Buffer.allocUnsafeSlow(FIRST_BYTES);
+  #bytes = 0;
+  #events = 0;
   #firstAt = 0;
   #lastAt = 0;
   #timer: NodeJS.Timeout | null = null;
@@ -63,7 +68,7 @@ export class Journal {
 
   /** Events that were handed over and are not durable yet. */
   get unwritten(): number {
-    return this.#lines.length + this.#group;
+    return this.#events + this.#group;
   }
 
   /** Takes a place for one event. False: none is free, and the call must be refused. */
@@ -80,21 +85,31 @@ export class Journal {
 
   /** Hands an event over; its place is given back when it is durable. */
   append(event: UsageEvent): void {
-    if (this.#lines.length === 0) {
+    if (this.#events === 0) {
       this.#firstAt = event.at;
       this.#lastAt = event.at;
-    }
-    this.#firstAt = Math.min(this.#firstAt, event.at);
-    this.#lastAt = Math.max(this.#lastAt, event.at);
-    this.#lines.push(line(event));
+    } else if (event.at < this.#firstAt) this.#firstAt = event.at;
+    else if (event.at > this.#lastAt) this.#lastAt = event.at;
+    this.#put(line(event));
+    this.#events++;
     if (this.#writing !== null) return;
-    if (this.#lines.length >= GROUP_EVENTS) this.#write();
+    if (this.#events >= GROUP_EVENTS) this.#write();
     else this.#timer ??= setTimeout(() => this.#write(), LINGER_MS);
+  }
+
+  #put(text: string): void {
+    // A UTF-16 unit is at most three bytes of UTF-8.
+    if (this.#waiting.length - this.#bytes < text.length * 3) {
+      const larger = Buffer.allocUnsafeSlow(this.#waiting.length * 2 + text.length * 3);
+      this.#waiting.copy(larger, 0, 0, this.#bytes);
+      this.#waiting = larger;
+    }
+    this.#bytes += this.#waiting.write(text, this.#bytes, 'utf8');
   }
 
   /** Resolves when everything handed over so far is durable. */
   async flush(): Promise<void> {
-    while (this.#lines.length > 0 || this.#writing !== null) {
+    while (this.#events > 0 || this.#writing !== null) {
       if (this.#writing === null) this.#write();
       await this.#writing;
     }
@@ -108,9 +123,9 @@ export class Journal {
   #write(): void {
     if (this.#timer !== null) clearTimeout(this.#timer);
     this.#timer = null;
-    if (this.#lines.length === 0 || this.#writing !== null) return;
-    const events = this.#lines.length;
-    const payload = Buffer.from(`${this.#lines.join('\n')}\n`, 'utf8');
+    if (this.#events === 0 || this.#writing !== null) return;
+    const events = this.#events;
+    const payload = Buffer.from(this.#waiting.subarray(0, this.#bytes));
     const segment: NewSegment = {
       node: this.#node,
       first_at: this.#firstAt,
@@ -120,14 +135,16 @@ export class Journal {
       crc: crc32(payload),
       payload,
     };
-    this.#lines = [];
+    if (this.#waiting.length > KEPT_BYTES) this.#waiting = Buffer.allocUnsafeSlow(FIRST_BYTES);
+    this.#bytes = 0;
+    this.#events = 0;
     this.#group = events;
     this.#writing = this.#persist(segment).finally(() => {
       this.#writing = null;
       this.#group = 0;
       this.recorded += events;
       this.#taken -= events;
-      if (this.#lines.length > 0) this.#timer ??= setTimeout(() => this.#write(), LINGER_MS);
+      if (this.#events > 0) this.#timer ??= setTimeout(() => this.#write(), LINGER_MS);
     });
   }
 
@@ -168,7 +185,7 @@ function line(event: UsageEvent): string {
     `${quote(event.provider)},${event.status},"${event.outcome}",${event.streamed ? 1 : 0},${event.firstByteMs},` +
     `${event.durationMs},${quote(event.serviceTier)},"${event.source}",${event.test ? 1 : 0},${u.input},` +
     `${u.cachedInput},${u.cacheWrite},${u.output},${u.reasoning},${u.audioInput},${u.audioOutput},${u.imageInput},` +
-    `${u.imageOutput},${u.images},${u.audioMs},${u.characters},${u.searches}]`
+    `${u.imageOutput},${u.images},${u.audioMs},${u.characters},${u.searches}]\n`
   );
 }
 

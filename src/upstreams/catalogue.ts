@@ -3,6 +3,7 @@
 
 import { z } from 'zod';
 import type { Config } from '../config/model.ts';
+import { requestLine } from './http1/connection.ts';
 import type { Provider } from './provider.ts';
 import type { ModelListing, Routes } from './routes.ts';
 
@@ -62,30 +63,42 @@ async function list(routes: Routes, name: string): Promise<void> {
 /** `GET {base}/models` over one of the provider's own connections, bounded in time and size. */
 function fetchModels(provider: Provider): Promise<{ status: number; body: string }> {
   return new Promise((resolve, reject) => {
+    const parts: Buffer[] = [];
+    let bytes = 0;
+    let status = 0;
     provider.connections.acquire({
-      take(client) {
-        client
-          .request({
-            method: 'GET',
-            path: `${provider.basePath}/models`,
-            headers: [...provider.headers],
-            signal: AbortSignal.timeout(ANSWER_MS),
-          })
-          .then(async (reply) => ({ status: reply.statusCode, body: await bounded(reply.body) }))
-          .then(resolve, reject)
-          .finally(() => provider.connections.release(client));
+      failed: reject,
+      take(connection) {
+        const timer = setTimeout(() => connection.abort(new Error('it did not answer in time')), ANSWER_MS);
+        const finish = (): void => {
+          clearTimeout(timer);
+          provider.connections.release(connection);
+        };
+        connection.send(
+          'GET',
+          requestLine('GET', `${provider.basePath}/models`) + provider.headerLines,
+          null,
+          {
+            head: (head) => {
+              status = head.status;
+            },
+            data: (chunk) => {
+              bytes += chunk.length;
+              if (bytes <= ANSWER_BYTES) parts.push(chunk);
+              else connection.abort(new Error('its list is too long'));
+              return true;
+            },
+            complete: () => {
+              finish();
+              resolve({ status, body: Buffer.concat(parts).toString('utf8') });
+            },
+            failed: (error) => {
+              finish();
+              reject(error);
+            },
+          },
+        );
       },
     });
   });
-}
-
-async function bounded(body: AsyncIterable<Buffer>): Promise<string> {
-  const parts: Buffer[] = [];
-  let bytes = 0;
-  for await (const part of body) {
-    bytes += part.length;
-    if (bytes > ANSWER_BYTES) throw new Error('its list is too long');
-    parts.push(part);
-  }
-  return Buffer.concat(parts).toString('utf8');
 }

@@ -2,23 +2,23 @@
 // The credential goes to this provider's origin and nowhere else, because its connections are bound to that origin.
 
 import { isIP } from 'node:net';
-import type { buildConnector } from 'undici';
 import type { Bounds, ProviderConfig } from '../config/model.ts';
 import type { Clock } from '../platform/clock.ts';
 import { SetupError } from '../platform/errors.ts';
 import { guardedLookup, isPublic } from './addresses.ts';
-import { Connections } from './connections.ts';
+import type { Origin } from './http1/connection.ts';
+import { headerLine } from './http1/connection.ts';
+import { Connections } from './http1/connections.ts';
 
 const FAILURES_TO_REST = 5;
 const REST_MS = 5_000;
-const KEEP_ALIVE_MS = 30_000;
 
 export class Provider {
   readonly name: string;
   /** The path below which its API lives, without a slash at the end: `/v1`. */
   readonly basePath: string;
-  /** Sent with every call, flat: name, value. The provider's credential is among them. */
-  readonly headers: readonly string[];
+  /** Header lines sent with every call, each ended by CRLF. The provider's credential is among them. */
+  readonly headerLines: string;
   readonly connections: Connections;
   readonly priority: number;
   /** Calls sent, and calls that ended in a fault of the connection or a 5xx. */
@@ -29,25 +29,26 @@ export class Provider {
   #failuresInARow = 0;
   #restsUntil = 0;
 
-  /** @param connect connects in the provider's own way: the sandbox is reached over a socket of its own */
-  constructor(config: ProviderConfig, bounds: Bounds, clock: Clock, connect?: buildConnector.connector) {
+  /** @param origin where it is reached, where the base URL does not say so: the sandbox is started when it is needed */
+  constructor(config: ProviderConfig, bounds: Bounds, clock: Clock, origin?: () => Promise<Origin>) {
     this.name = config.name;
     this.basePath = config.baseUrl.pathname.replace(/\/+$/, '');
     this.priority = config.priority;
-    this.headers = Object.freeze(headersOf(config));
+    this.headerLines = headerLinesOf(config);
     this.#clock = clock;
-    if (connect === undefined) checkLiteralAddress(config);
-    this.connections = new Connections(config.baseUrl.origin, config.connections, {
-      // The road's own sweep ends calls that idle; two clocks for one bound would disagree.
-      headersTimeout: 0,
-      bodyTimeout: 0,
-      keepAliveTimeout: KEEP_ALIVE_MS,
-      maxHeaderSize: bounds.headerBytes,
-      connect: connect ?? {
-        timeout: bounds.connectMs,
+    if (origin === undefined) checkLiteralAddress(config);
+    const at = originOf(config.baseUrl);
+    this.connections = new Connections(
+      origin ?? (() => at),
+      config.connections,
+      {
         lookup: guardedLookup(config.allowPrivate),
+        connectMs: bounds.connectMs,
+        headBytes: bounds.headerBytes,
+        tls: {},
       },
-    });
+      clock,
+    );
   }
 
   /** A provider that failed several times in a row is left alone for a moment, if there is another. */
@@ -67,8 +68,8 @@ export class Provider {
     }
   }
 
-  async close(): Promise<void> {
-    await this.connections.close();
+  close(): void {
+    this.connections.close();
   }
 }
 
@@ -81,12 +82,26 @@ function checkLiteralAddress(config: ProviderConfig): void {
   );
 }
 
-function headersOf(config: ProviderConfig): string[] {
-  const headers = ['user-agent', 'keygate', 'accept-encoding', 'identity'];
-  for (const [name, value] of Object.entries(config.headers)) headers.push(name, value);
+function originOf(url: URL): Origin {
+  const secure = url.protocol === 'https:';
+  return {
+    secure,
+    host: url.hostname.replace(/^\[|\]$/g, ''),
+    port: url.port === '' ? (secure ? 443 : 80) : Number(url.port),
+    authority: url.host,
+  };
+}
+
+function headerLinesOf(config: ProviderConfig): string {
+  // Usage can be read from a body only as it is, so no coding of it is accepted.
+  let lines = headerLine('user-agent', 'keygate') + headerLine('accept-encoding', 'identity');
+  for (const [name, value] of Object.entries(config.headers)) lines += headerLine(name, value);
   const secret = config.credential?.reveal();
-  if (secret === undefined || config.auth === 'none') return headers;
-  if (config.auth === 'bearer') headers.push('authorization', `Bearer ${secret}`);
-  else headers.push(config.auth, secret);
-  return headers;
+  if (secret === undefined || config.auth === 'none') return lines;
+  return (
+    lines +
+    (config.auth === 'bearer'
+      ? headerLine('authorization', `Bearer ${secret}`)
+      : headerLine(config.auth, secret))
+  );
 }

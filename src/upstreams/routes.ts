@@ -118,9 +118,9 @@ export class Routes {
     return [...listed.values()];
   }
 
-  async close(): Promise<void> {
-    await Promise.all([...this.providers.values()].map((provider) => provider.close()));
-    await this.sandbox.provider.close();
+  close(): void {
+    for (const provider of this.providers.values()) provider.close();
+    this.sandbox.provider.close();
   }
 }
 

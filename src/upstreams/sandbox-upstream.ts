@@ -1,9 +1,9 @@
 // The sandbox as the road sees it: a provider like any other, reached over a socket of its own. Its thread is started
 // by the first call that needs it, so that a server which only forwards does not carry it.
 
-import { buildConnector } from 'undici';
 import type { Bounds, ProviderConfig } from '../config/model.ts';
 import type { Clock } from '../platform/clock.ts';
+import type { Origin } from './http1/connection.ts';
 import { Provider } from './provider.ts';
 import type { ModelListing, SandboxUpstream } from './routes.ts';
 import { SANDBOX_MODELS } from './sandbox/model.ts';
@@ -27,23 +27,18 @@ const CONFIG: ProviderConfig = {
 
 export function sandboxUpstream(bounds: Bounds, clock: Clock): SandboxUpstream & { close(): Promise<void> } {
   let started: Promise<RunningSandbox> | null = null;
-  let connector: buildConnector.connector | null = null;
-  const connect: buildConnector.connector = (options, callback) => {
-    if (connector !== null) return connector(options, callback);
-    started ??= import('./sandbox/sandbox.ts').then((sandbox) => sandbox.startSandbox());
-    started.then(
-      ({ socketPath }) => {
-        connector ??= buildConnector({ socketPath, timeout: bounds.connectMs });
-        connector(options, callback);
-      },
-      (error: unknown) => {
-        started = null;
-        callback(error instanceof Error ? error : new Error('the sandbox did not start'), null);
-      },
-    );
+  const origin = async (): Promise<Origin> => {
+    started ??= import('./sandbox/sandbox.ts').then(({ startSandbox }) => startSandbox());
+    try {
+      const { socketPath } = await started;
+      return { secure: false, host: 'sandbox', port: 0, authority: 'sandbox', socketPath };
+    } catch (error) {
+      started = null;
+      throw error;
+    }
   };
   return {
-    provider: new Provider(CONFIG, bounds, clock, connect),
+    provider: new Provider(CONFIG, bounds, clock, origin),
     models: SANDBOX_MODELS.map(({ id }): ModelListing => ({ id, created: CREATED, ownedBy: 'keygate' })),
     async close() {
       await (await started?.catch(() => null))?.close();

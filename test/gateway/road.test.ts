@@ -110,7 +110,6 @@ describe('what reaches the provider', () => {
       'accept',
       'accept-encoding',
       'authorization',
-      'connection',
       'content-length',
       'content-type',
       'host',
