@@ -1,8 +1,10 @@
 // What an administrator should know at the start and did not ask for: one sentence each, for the log.
 
 import type { Config } from './model.ts';
-import { didYouMean } from './problems.ts';
+import { closest } from './problems.ts';
 import { OTHER_VARIABLES, SETTINGS } from './settings.ts';
+
+const PREFIX = 'KEYGATE_';
 
 export const SERVICE_LINK =
   "KEYGATE_PORT is an address that Kubernetes' service links set; it is ignored. Set enableServiceLinks: false.";
@@ -36,10 +38,13 @@ export function noticeUnknownVariables(
     ...rows.flatMap((row) => (row.secret ? [row.env, `${row.env}_FILE`] : [row.env])),
     ...OTHER_VARIABLES,
   ];
+  const bare = (name: string): string => name.slice(PREFIX.length);
   for (const name of Object.keys(env)) {
-    if (!name.startsWith('KEYGATE_') || known.includes(name) || isServiceLink(name)) continue;
-    const meant = didYouMean(name, known);
-    if (meant !== '') notices.push(`${name} is no setting of keygate and has no effect${meant}.`);
+    if (!name.startsWith(PREFIX) || known.includes(name) || isServiceLink(name)) continue;
+    const meant = closest(bare(name), known.map(bare));
+    if (meant !== undefined) {
+      notices.push(`${name} is no setting of keygate and has no effect (did you mean ${PREFIX}${meant}?).`);
+    }
   }
 }
 

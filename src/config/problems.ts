@@ -38,15 +38,21 @@ export function mightBeSecret(text: string): boolean {
   return /\bsk-|:\/\/[^/]*@|bearer /i.test(text) || /(?![a-z_-]{20})[A-Za-z0-9_+/=-]{20}/.test(text);
 }
 
-/** ` (did you mean "port"?)` when one of `known` is close to `word`, else nothing. */
+/** ` (did you mean port?)` when one of `known` is close to `word`, else nothing. */
 export function didYouMean(word: string, known: readonly string[]): string {
+  const best = closest(word, known);
+  return best === undefined ? '' : ` (did you mean ${best}?)`;
+}
+
+/** What was probably meant: at most a third of the letters differ. */
+export function closest(word: string, known: readonly string[]): string | undefined {
   let best: string | undefined;
   let least = Math.max(1, Math.floor(word.length / 3)) + 1;
   for (const candidate of known) {
     const distance = editDistance(word.slice(0, 64).toLowerCase(), candidate.toLowerCase());
     if (distance < least) [best, least] = [candidate, distance];
   }
-  return best === undefined ? '' : ` (did you mean ${best}?)`;
+  return best;
 }
 
 /** Damerau's and Levenshtein's distance (optimal string alignment): a swap of two neighbours is one step. */

@@ -90,14 +90,19 @@ function readCredential(
     problems.add(`${place}.auth is none, but it has a credential: leave one of them out.`);
   } else {
     const credential = secretFromReference(reference, `${place}.credential`, from, problems);
-    if (credential && isKeygateKey(credential.reveal())) {
+    // Another keygate may be the provider; OpenAI is none, and a key for this side would only leak there.
+    if (credential && isOpenAi(entry.base_url) && isKeygateKey(credential.reveal())) {
       problems.add(
-        `${place}.credential leads to a key that a keygate issued: it needs the provider's own key.`,
+        `${place}.credential leads to a key that a keygate issued: it needs the key that OpenAI gave you.`,
       );
     }
     return { credential, auth: auth ?? 'bearer' };
   }
   return { credential: null, auth: 'none' };
+}
+
+function isOpenAi(baseUrl: string): boolean {
+  return URL.canParse(baseUrl) && new URL(baseUrl).hostname === 'api.openai.com';
 }
 
 /** Where a credential may be sent: over TLS, or in the clear to a server of one's own. */

@@ -221,6 +221,7 @@ export const OTHER_VARIABLES: readonly string[] = [
   'KEYGATE_URL',
   'KEYGATE_ADMIN_KEY',
   'KEYGATE_PINNED_NODE',
+  'KEYGATE_ENGINE',
 ];
 
 function isPostgresUrl(text: string): boolean {

@@ -209,7 +209,9 @@ describe('what an administrator is told unasked', () => {
   });
 
   test('a misspelt variable, because it has no effect', () => {
-    const { notices } = load({ env: { KEYGATE_MAX_BODY_BYTE: '1', KEYGATE_OPENAI_CREDENTIAL: 'x' } });
+    const { notices } = load({
+      env: { KEYGATE_MAX_BODY_BYTE: '1', KEYGATE_OPENAI_KEY: 'x', KEYGATE_ENGINE: 'y' },
+    });
     expect(notices).toEqual([
       'KEYGATE_MAX_BODY_BYTE is no setting of keygate and has no effect (did you mean KEYGATE_MAX_BODY_BYTES?).',
     ]);

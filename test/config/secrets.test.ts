@@ -45,6 +45,11 @@ describe('where a secret comes from', () => {
 const one = (credential: string): string =>
   `providers: {one: {base_url: "https://one.example/v1", credential: ${JSON.stringify(credential)}}}`;
 
+test('another keygate can be a provider, with a key that it issued', () => {
+  const key = mintKey('project');
+  expect(load({ yaml: one('env:K'), env: { K: key } }).config.providers[0]?.credential?.reveal()).toBe(key);
+});
+
 describe('a secret that cannot be used', () => {
   const cases: [what: string, given: Given, said: string | RegExp][] = [
     ['an empty variable', { env: { KEYGATE_DATABASE_URL: '' } }, /^KEYGATE_DATABASE_URL is empty/],
@@ -111,8 +116,11 @@ describe('a secret that cannot be used', () => {
       /database_url must be a reference/,
     ],
     [
-      'a key of this gateway as a provider’s',
-      { yaml: one('env:K'), env: { K: mintKey('project') } },
+      'a key of this gateway for OpenAI',
+      {
+        yaml: 'providers: {one: {base_url: "https://api.openai.com/v1", credential: "env:K"}}',
+        env: { K: mintKey('project') },
+      },
       /providers\.one\.credential leads to a key that a keygate issued/,
     ],
   ];
