@@ -38,8 +38,13 @@ export class Journal {
   #taken = 0;
   /** Events of the group that is being written. */
   #group = 0;
-  /** Lines that wait, as bytes: strings that live past a young collection would be copied by it again and again. */
-  #waiting: Buffer = Buffer.allocUnsafeSlow(FIRST_BYTES);
+  /**
+   * Lines that wait, as bytes: strings that live past a young collection would be copied by it again and again. Two
+   * buffers take turns, one filled while the other is written, in memory that the store's thread can read where it
+   * is: a new buffer a group would be garbage of megabytes a second on both threads.
+   */
+  #waiting: Buffer = shared(FIRST_BYTES);
+  #other: Buffer = shared(FIRST_BYTES);
   #bytes = 0;
   #events = 0;
   #firstAt = 0;
@@ -100,7 +105,7 @@ export class Journal {
   #put(text: string): void {
     // A UTF-16 unit is at most three bytes of UTF-8.
     if (this.#waiting.length - this.#bytes < text.length * 3) {
-      const larger = Buffer.allocUnsafeSlow(this.#waiting.length * 2 + text.length * 3);
+      const larger = shared(this.#waiting.length * 2 + text.length * 3);
       this.#waiting.copy(larger, 0, 0, this.#bytes);
       this.#waiting = larger;
     }
@@ -125,7 +130,8 @@ export class Journal {
     this.#timer = null;
     if (this.#events === 0 || this.#writing !== null) return;
     const events = this.#events;
-    const payload = Buffer.from(this.#waiting.subarray(0, this.#bytes));
+    const written = this.#waiting;
+    const payload = written.subarray(0, this.#bytes);
     const segment: NewSegment = {
       node: this.#node,
       first_at: this.#firstAt,
@@ -135,12 +141,13 @@ export class Journal {
       crc: crc32(payload),
       payload,
     };
-    if (this.#waiting.length > KEPT_BYTES) this.#waiting = Buffer.allocUnsafeSlow(FIRST_BYTES);
+    this.#waiting = this.#other;
     this.#bytes = 0;
     this.#events = 0;
     this.#group = events;
     this.#writing = this.#persist(segment).finally(() => {
       this.#writing = null;
+      this.#other = written.length > KEPT_BYTES ? shared(FIRST_BYTES) : written;
       this.#group = 0;
       this.recorded += events;
       this.#taken -= events;
@@ -151,8 +158,7 @@ export class Journal {
   async #persist(segment: NewSegment): Promise<void> {
     for (let pause = FIRST_RETRY_MS; ; pause = Math.min(pause * 2, LAST_RETRY_MS)) {
       try {
-        // A copy each time, because the store may move the bytes to another thread.
-        await this.#store.appendSegment({ ...segment, payload: Uint8Array.from(segment.payload) });
+        await this.#store.appendSegment(segment);
         return;
       } catch (error) {
         this.refusals++;
@@ -161,6 +167,10 @@ export class Journal {
       }
     }
   }
+}
+
+function shared(bytes: number): Buffer {
+  return Buffer.from(new SharedArrayBuffer(bytes));
 }
 
 const quoted = new Map<string, string>();
