@@ -1,0 +1,73 @@
+// What the audit log says: the types of its entries, and who stands behind a change. Event types and bodies are the
+// platform's where it has them (docs/api-reference/audit-logs), so that the same reader understands both.
+
+import type { OrganizationId, ProjectId } from '../platform/ids.ts';
+
+export type AuditEventType =
+  | 'organization.created'
+  | 'user.added'
+  | 'project.created'
+  | 'project.updated'
+  | 'project.archived'
+  | 'service_account.created'
+  | 'service_account.updated'
+  | 'service_account.deleted'
+  | 'api_key.created'
+  | 'api_key.updated'
+  | 'api_key.deleted'
+  /** keygate's own: a valid key was used on the Administration API without the right. */
+  | 'administration.refused';
+
+/** Who did it. `setup` is the server itself at its start, from its configuration. */
+export type AuditActor =
+  | {
+      readonly type: 'api_key';
+      readonly api_key: {
+        readonly id: string;
+        readonly type: 'user' | 'service_account';
+        readonly owner_id: string;
+      };
+      readonly ip_address: string | null;
+    }
+  | { readonly type: 'setup' };
+
+/** What every change carries with it: whose it is, who made it, and when (milliseconds since the epoch). */
+export interface Attribution {
+  readonly organizationId: OrganizationId;
+  readonly actor: AuditActor;
+  readonly at: number;
+}
+
+/** What an entry may hold. Never a secret: whoever appends passes ids, names and settings, and a test looks. */
+export type AuditValue =
+  | string
+  | number
+  | boolean
+  | null
+  | readonly AuditValue[]
+  | { readonly [name: string]: AuditValue };
+
+export interface AuditEntry {
+  readonly by: Attribution;
+  readonly projectId: ProjectId | null;
+  readonly type: AuditEventType;
+  /** The event's body: the object's id, and `data` or `changes_requested`. */
+  readonly payload: { readonly id: string; readonly [name: string]: AuditValue };
+}
+
+/** The newest entry's place and hash. Kept outside the database, it also shows a log that was cut and rewritten. */
+export interface ChainHead {
+  readonly seq: number;
+  readonly hash: string;
+}
+
+export type ChainVerdict =
+  | { readonly ok: true; readonly entries: number; readonly head: ChainHead }
+  | {
+      readonly ok: false;
+      /** Entries in order and unaltered before the first that is not. */
+      readonly entries: number;
+      /** The number of the first entry that is missing or wrong. */
+      readonly seq: number;
+      readonly problem: string;
+    };

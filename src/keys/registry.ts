@@ -1,0 +1,171 @@
+// Every usable key of this installation in memory, so that authenticating a call is one digest and one look-up.
+//
+// Guarantees:
+// - A change made on this node (a key issued, changed or revoked, a project archived, an owner deleted) is in effect
+//   here before whoever made it gets the answer: `Store.write` waits until its followers, of which this is one, have
+//   taken the change in. On other nodes it is in effect within the bound that `Store.follow` states.
+// - Changes are taken in one batch at a time and in commit order, each by reading the object again as it is now, so
+//   that an older state never overwrites a newer one, and a batch that comes twice does no harm.
+// - Expiry is checked at each look-up; an expired key needs no event to stop.
+//
+// When the store cannot be read, the keys known so far go on working, and the store hands the same changes over
+// again until they are in; a revocation made on another node meanwhile is learnt when the store is back.
+
+import type { Clock } from '../platform/clock.ts';
+import type { KeyId, OrganizationId, ProjectId } from '../platform/ids.ts';
+import type { Change, KeyRow, Store } from '../store/store.ts';
+import { digestKey } from './format.ts';
+import { LastUsed } from './last-used.ts';
+import type { Principal, ProjectState } from './model.ts';
+import { EntryReader } from './rows.ts';
+import { type CurrentKey, keysById, keysByOwner, projectStates, type StoredProject } from './store.ts';
+import { KeyTable } from './table.ts';
+
+const FLUSH_MS = 60_000;
+/** Objects read again in one query. */
+const GROUP = 500;
+
+/** Runs `work` every `ms` milliseconds until the returned function is called. */
+export type Every = (ms: number, work: () => void) => () => void;
+
+export interface KeyRegistryOptions {
+  readonly clock: Clock;
+  /** Told when last-used times could not be written; they are kept and tried again a minute later. */
+  readonly onError?: (error: unknown) => void;
+  readonly every?: Every;
+}
+
+export class KeyRegistry {
+  readonly #clock: Clock;
+  readonly #onError: (error: unknown) => void;
+  readonly #every: Every;
+  readonly #keys = new KeyTable();
+  readonly #projects = new Map<string, ProjectState>();
+  readonly #reader = new EntryReader();
+  readonly #lastUsed = new LastUsed();
+  #loadedAt = 0;
+
+  constructor(options: KeyRegistryOptions) {
+    this.#clock = options.clock;
+    this.#onError = options.onError ?? (() => {});
+    this.#every = options.every ?? everyMs;
+  }
+
+  /** How many keys are held. */
+  get size(): number {
+    return this.#keys.size;
+  }
+
+  /**
+   * Who presents this key, if it is one that may be used now. Undefined alike for a key that was never issued, is
+   * revoked or expired, or whose project is archived. The caller has checked the format (`parseKey`).
+   */
+  find(presented: string): Principal | undefined {
+    const principal = this.#keys.get(digestKey(presented));
+    if (principal === undefined) return undefined;
+    if (principal.expiresAt !== 0 && principal.expiresAt <= this.#clock.now()) return undefined;
+    if (principal.project !== null && !principal.project.active) return undefined;
+    return principal;
+  }
+
+  /** Notes that a key was used at this time; written behind, at most once a minute a key. */
+  touch(keyId: KeyId, nowMs: number): void {
+    this.#lastUsed.note(keyId, nowMs);
+  }
+
+  /** Reads every key of the store. Call once, before `follow`. */
+  async load(store: Store): Promise<void> {
+    // First the number, then the keys: a change in between is read twice, never missed. Projects last, so that every
+    // project of a key is as it was after the key was read.
+    this.#loadedAt = await store.lastChange();
+    await store.loadKeys((rows) => {
+      for (const row of rows) this.#admit(row);
+    });
+    for await (const projects of projectStates(store.db)) this.#keepProjects(projects);
+  }
+
+  /** Keeps current by the store's changes and writes last-used times, until the returned function is called. */
+  follow(store: Store): () => Promise<void> {
+    const stopFollowing = store.follow(this.#loadedAt, (changes) => this.#take(store, changes));
+    let flushing: Promise<void> = Promise.resolve();
+    const stopFlushing = this.#every(FLUSH_MS, () => {
+      flushing = flushing.then(() => this.flush(store)).catch(this.#onError);
+    });
+    return async () => {
+      stopFlushing();
+      await stopFollowing();
+      await flushing;
+      await this.flush(store).catch(this.#onError);
+    };
+  }
+
+  /** Writes the last-used times noted so far. Rejects if the store does; nothing noted is lost then. */
+  flush(store: Store): Promise<void> {
+    return this.#lastUsed.flush(store);
+  }
+
+  /** Reads what changed again, as it is now. */
+  async #take(store: Store, changes: readonly Change[]): Promise<void> {
+    for (const group of idGroups(changes, 'project')) {
+      for await (const projects of projectStates(store.db, group)) this.#keepProjects(projects);
+    }
+    for (const group of idGroups(changes, 'api_key'))
+      await this.#keep(store, await keysById(store.db, group));
+    for (const owners of idGroups(changes, 'user', 'service_account')) {
+      for await (const keys of keysByOwner(store.db, owners)) await this.#keep(store, keys);
+    }
+  }
+
+  async #keep(store: Store, keys: readonly CurrentKey[]): Promise<void> {
+    const unread = new Set(
+      keys.flatMap(({ row: [, , , , id] }) => (id && !this.#projects.has(id) ? [id] : [])),
+    );
+    if (unread.size > 0) {
+      for await (const projects of projectStates(store.db, [...unread])) this.#keepProjects(projects);
+    }
+    for (const { row, revoked } of keys) {
+      if (revoked) this.#keys.delete(digestOf(row));
+      else this.#admit(row);
+    }
+  }
+
+  #admit(row: KeyRow): void {
+    const projectId = row[4];
+    const project = projectId === null ? null : this.#project(projectId, row[3]);
+    this.#keys.set(digestOf(row), this.#reader.read(row, project));
+  }
+
+  #keepProjects(read: readonly StoredProject[]): void {
+    for (const { id, organizationId, active } of read) this.#project(id, organizationId).active = active;
+  }
+
+  /** The one object that all keys of a project share. Until it was read, its keys do not work. */
+  #project(id: string, organizationId: string): ProjectState {
+    let project = this.#projects.get(id);
+    if (project === undefined) {
+      project = { id: id as ProjectId, organizationId: organizationId as OrganizationId, active: false };
+      this.#projects.set(id, project);
+    }
+    return project;
+  }
+}
+
+const scratch = Buffer.alloc(32);
+
+/** The digest of a row as the latin1 text that `digestKey` gives. */
+function digestOf(row: KeyRow): string {
+  scratch.write(row[1], 'hex');
+  return scratch.toString('latin1');
+}
+
+function everyMs(ms: number, work: () => void): () => void {
+  const timer = setInterval(work, ms).unref();
+  return () => clearInterval(timer);
+}
+
+/** The ids of the changed objects of these kinds, each once, in groups for one query. */
+function* idGroups(changes: readonly Change[], ...kinds: Change['kind'][]): Generator<readonly string[]> {
+  const ids = new Set(changes.filter(({ kind }) => kinds.includes(kind)).map(({ objectId }) => objectId));
+  const all = [...ids];
+  for (let at = 0; at < all.length; at += GROUP) yield all.slice(at, at + GROUP);
+}
