@@ -1,0 +1,167 @@
+// The HTTP surface of projects and users: the platform's routes and shapes, so that the official clients'
+// `admin.organization` manages this server.
+
+import { createRoute, z } from '@hono/zod-openapi';
+import {
+  type Authentication,
+  attribution,
+  type ControlApp,
+  type ControlPlaneDeps,
+  IdSchema,
+  jsonBody,
+  NameSchema,
+  newApp,
+  ProjectIdSchema,
+  replies,
+} from './http.ts';
+import { ProjectSchema, projectObject, UserSchema, userObject } from './objects.ts';
+import { listOf, listSchema, PageQuery } from './page.ts';
+import {
+  archiveProject,
+  createProject,
+  getProject,
+  getUser,
+  listProjects,
+  listUsers,
+  renameProject,
+} from './store.ts';
+
+/** Of the platform's own service and not of a server of your own: null is taken, a value is refused by name. */
+const notHere = z.null({ error: 'is not supported by this server' }).optional();
+const elsewhere = { external_key_id: notHere, geography: notHere, residency: notHere };
+const ProjectPath = z.object({ project_id: ProjectIdSchema });
+const PROJECTS = '/v1/organization/projects';
+const USERS = '/v1/organization/users';
+
+export function projectsApi({ store, clock }: ControlPlaneDeps, { admin }: Authentication): ControlApp {
+  const app = newApp();
+  const tags = ['Projects'];
+
+  const list = createRoute({
+    method: 'get',
+    path: PROJECTS,
+    tags,
+    middleware: [admin] as const,
+    request: { query: PageQuery.extend({ include_archived: z.enum(['true', 'false']).default('false') }) },
+    responses: replies(listSchema(ProjectSchema), "The organization's projects."),
+  });
+  app.openapi(list, async (c) => {
+    const { organizationId } = c.get('principal');
+    const { include_archived, ...page } = c.req.valid('query');
+    const includeArchived = include_archived === 'true';
+    const { rows, hasMore } = await listProjects(store.db, organizationId, { ...page, includeArchived });
+    return c.json(listOf(rows.map(projectObject), hasMore), 200);
+  });
+
+  const create = createRoute({
+    method: 'post',
+    path: PROJECTS,
+    tags,
+    middleware: [admin] as const,
+    request: { body: jsonBody(z.strictObject({ name: NameSchema, ...elsewhere })) },
+    responses: replies(ProjectSchema, 'The new project.'),
+  });
+  app.openapi(create, async (c) => {
+    const { name } = c.req.valid('json');
+    const by = attribution(c, clock);
+    return c.json(projectObject(await store.write((tx) => createProject(store, tx, by, { name }))), 200);
+  });
+
+  const get = createRoute({
+    method: 'get',
+    path: `${PROJECTS}/{project_id}`,
+    tags,
+    middleware: [admin] as const,
+    request: { params: ProjectPath },
+    responses: replies(ProjectSchema, 'The project.'),
+  });
+  app.openapi(get, async (c) => {
+    const { organizationId } = c.get('principal');
+    const project = await getProject(store.db, organizationId, c.req.valid('param').project_id);
+    return c.json(projectObject(project), 200);
+  });
+
+  const update = createRoute({
+    method: 'post',
+    path: `${PROJECTS}/{project_id}`,
+    tags,
+    middleware: [admin] as const,
+    request: {
+      params: ProjectPath,
+      body: jsonBody(z.strictObject({ name: NameSchema.nullable().optional(), ...elsewhere })),
+    },
+    responses: replies(ProjectSchema, 'The project as it is now.'),
+  });
+  app.openapi(update, async (c) => {
+    const { project_id: id } = c.req.valid('param');
+    const { name } = c.req.valid('json');
+    const by = attribution(c, clock);
+    const project = name
+      ? await store.write((tx) => renameProject(store, tx, by, id, name))
+      : await getProject(store.db, by.organizationId, id);
+    return c.json(projectObject(project), 200);
+  });
+
+  const archive = createRoute({
+    method: 'post',
+    path: `${PROJECTS}/{project_id}/archive`,
+    tags,
+    middleware: [admin] as const,
+    request: { params: ProjectPath },
+    responses: replies(ProjectSchema, 'The project, archived: its keys no longer work.'),
+  });
+  app.openapi(archive, async (c) => {
+    const { project_id: id } = c.req.valid('param');
+    const by = attribution(c, clock);
+    return c.json(projectObject(await store.write((tx) => archiveProject(store, tx, by, id))), 200);
+  });
+
+  return app;
+}
+
+const Emails = z.union([
+  z.string().max(320).array().max(100),
+  z
+    .string()
+    .max(320)
+    .transform((one) => [one]),
+]);
+
+export function usersApi({ store }: ControlPlaneDeps, { admin }: Authentication): ControlApp {
+  const app = newApp();
+  const tags = ['Users'];
+
+  const list = createRoute({
+    method: 'get',
+    path: USERS,
+    tags,
+    middleware: [admin] as const,
+    // The official clients write lists with brackets; others repeat the name.
+    request: { query: PageQuery.extend({ emails: Emails.optional(), 'emails[]': Emails.optional() }) },
+    responses: replies(listSchema(UserSchema), "The organization's users."),
+  });
+  app.openapi(list, async (c) => {
+    const { organizationId } = c.get('principal');
+    const { emails = [], 'emails[]': bracketed = [], ...page } = c.req.valid('query');
+    const { rows, hasMore } = await listUsers(store.db, organizationId, {
+      ...page,
+      emails: [...emails, ...bracketed],
+    });
+    return c.json(listOf(rows.map(userObject), hasMore), 200);
+  });
+
+  const get = createRoute({
+    method: 'get',
+    path: `${USERS}/{user_id}`,
+    tags,
+    middleware: [admin] as const,
+    request: { params: z.object({ user_id: IdSchema }) },
+    responses: replies(UserSchema, 'The user.'),
+  });
+  app.openapi(get, async (c) => {
+    const { organizationId } = c.get('principal');
+    return c.json(userObject(await getUser(store.db, organizationId, c.req.valid('param').user_id)), 200);
+  });
+
+  return app;
+}

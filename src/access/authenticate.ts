@@ -1,0 +1,56 @@
+// Who is calling the control plane: format and checksum first, then one look-up in memory, as on the road. So a
+// caller with a good key is known even while the store is down, and is told of that and not that its key is bad.
+
+import { createMiddleware } from 'hono/factory';
+import { routePath } from 'hono/route';
+import { RefusalLog } from '../audit/refusals.ts';
+import { presentedKey } from '../keys/authorization.ts';
+import { addressNotAllowed, incorrectKey, mismatchedOrganization, missingScope } from '../keys/errors.ts';
+import { parseKey } from '../keys/format.ts';
+import type { Principal } from '../keys/model.ts';
+import {
+  type Authentication,
+  attribution,
+  type ControlContext,
+  type ControlEnv,
+  type ControlPlaneDeps,
+} from './http.ts';
+
+export function authentication(deps: ControlPlaneDeps): Authentication {
+  const refusals = new RefusalLog(deps.store, deps.clock);
+
+  const anyKey = createMiddleware<ControlEnv>(async (c, next) => {
+    c.set('principal', principalOf(c, deps));
+    await next();
+  });
+
+  const admin = createMiddleware<ControlEnv>(async (c, next) => {
+    const principal = principalOf(c, deps);
+    c.set('principal', principal);
+    if (principal.type !== 'admin') {
+      const operation = `${c.req.method} ${routePath(c)}`;
+      // The refusal stands whether or not it could be written down.
+      await refusals
+        .record(attribution(c, deps.clock), principal, operation)
+        .catch((error: unknown) => deps.onError?.(error, c.get('requestId')));
+      throw missingScope(c.req.method === 'GET' ? 'api.management.read' : 'api.management.write');
+    }
+    await next();
+  });
+
+  return { admin, anyKey };
+}
+
+function principalOf(c: ControlContext, { registry, clock }: ControlPlaneDeps): Principal {
+  const presented = presentedKey(c.req.header('authorization'));
+  const parsed = parseKey(presented);
+  if (!parsed.ok) throw incorrectKey(presented, parsed.reason);
+  const principal = registry.find(presented);
+  if (principal === undefined) throw incorrectKey(presented);
+  if (principal.addresses !== null && !principal.addresses.includes(c.env.remoteAddress))
+    throw addressNotAllowed();
+  const organization = c.req.header('openai-organization');
+  if (organization && organization !== principal.organizationId) throw mismatchedOrganization();
+  registry.touch(principal.keyId, clock.now());
+  return principal;
+}

@@ -1,0 +1,122 @@
+// What every route of the control plane shares: the context of a request, the shape of refusals in the OpenAPI
+// document, and the rules for texts that people give to things.
+
+import { OpenAPIHono, z } from '@hono/zod-openapi';
+import type { Context, MiddlewareHandler } from 'hono';
+import type { Attribution } from '../audit/model.ts';
+import type { Principal } from '../keys/model.ts';
+import type { KeyRegistry } from '../keys/registry.ts';
+import type { Clock } from '../platform/clock.ts';
+import type { ProjectId, RequestId } from '../platform/ids.ts';
+import type { Store } from '../store/store.ts';
+import { badRequest } from './validation.ts';
+
+export interface ControlPlaneDeps {
+  readonly store: Store;
+  readonly registry: KeyRegistry;
+  readonly clock: Clock;
+  /** Told of faults that the caller only sees as 500 or 503. */
+  readonly onError?: (error: unknown, requestId: RequestId) => void;
+}
+
+export interface ControlEnv {
+  Bindings: {
+    /** The caller's address, already taken from trusted proxies' headers where that applies. */
+    remoteAddress: string;
+  };
+  Variables: {
+    requestId: RequestId;
+    /** Set by the route's own `authenticate`. */
+    principal: Principal;
+  };
+}
+
+export type ControlApp = OpenAPIHono<ControlEnv>;
+export type ControlContext = Context<ControlEnv>;
+
+/** Lets a request through that carries a key with the right, or throws the refusal. */
+export interface Authentication {
+  /** An admin key. */
+  readonly admin: MiddlewareHandler<ControlEnv>;
+  /** Any usable key. */
+  readonly anyKey: MiddlewareHandler<ControlEnv>;
+}
+
+export function newApp(): ControlApp {
+  return new OpenAPIHono<ControlEnv>({
+    defaultHook: (result) => {
+      if (!result.success) throw badRequest(result.error.issues);
+    },
+  });
+}
+
+/** Who makes this change, for the audit log. */
+export function attribution(c: ControlContext, clock: Clock): Attribution {
+  const { keyId, ownerType, ownerId, organizationId } = c.get('principal');
+  return {
+    organizationId,
+    at: clock.now(),
+    actor: {
+      type: 'api_key',
+      api_key: { id: keyId, type: ownerType, owner_id: ownerId },
+      ip_address: c.env.remoteAddress || null,
+    },
+  };
+}
+
+const ErrorSchema = z
+  .object({
+    error: z.object({
+      message: z.string(),
+      type: z.string(),
+      param: z.string().nullable(),
+      code: z.string().nullable(),
+    }),
+  })
+  .openapi('Error');
+
+const refusal = (description: string) => ({
+  description,
+  content: { 'application/json': { schema: ErrorSchema } },
+});
+
+/** The replies of a route: its object, and the refusals that any route may give. */
+export function replies<S extends z.ZodType>(schema: S, description: string) {
+  return {
+    200: { description, content: { 'application/json': { schema } } },
+    400: refusal('A field is missing or not allowed; `param` names it.'),
+    401: refusal('No key, or one that will not do.'),
+    403: refusal('A valid key without the right.'),
+    404: refusal('No such object in this organization or project.'),
+    503: refusal('The store cannot be reached; try again.'),
+  };
+}
+
+/** A request's JSON body. */
+export function jsonBody<S extends z.ZodType>(schema: S) {
+  return { required: true, content: { 'application/json': { schema } } };
+}
+
+/** What people call things: shown in lists and logs, so one line of well-formed text (no control characters). */
+export const NameSchema = z
+  .string()
+  .trim()
+  .min(1, 'must not be empty')
+  .max(256, 'must be at most 256 characters long')
+  .refine((name) => name.isWellFormed() && !/\p{Cc}/u.test(name), 'must not hold control characters');
+
+export const IdSchema = z.string().min(1).max(128);
+
+/** A project's id in a path. It is only ever used together with the caller's organization. */
+export const ProjectIdSchema = IdSchema.transform((id) => id as ProjectId).openapi({ type: 'string' });
+
+export const TimestampSchema = z.int().openapi({ description: 'Unix time in seconds.' });
+
+/** Unix seconds, as the API writes times. */
+export function seconds(ms: number): number {
+  return Math.floor(ms / 1000);
+}
+
+export function secondsOrNull(ms: number | null): number | null {
+  return ms === null ? null : seconds(ms);
+}
