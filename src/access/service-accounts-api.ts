@@ -69,7 +69,7 @@ export function serviceAccountsApi(
         z.strictObject({
           name: NameSchema,
           create_service_account_only: z.boolean().nullable().optional(),
-          expires_in_seconds: ExpirySchema.optional(),
+          expires_in_seconds: ExpirySchema.nullable().optional(),
         }),
       ),
     },
@@ -170,7 +170,7 @@ export function serviceAccountsApi(
         z.strictObject({
           name: NameSchema.optional(),
           scopes: ScopesSchema.default([]),
-          expires_in_seconds: ExpirySchema.optional(),
+          expires_in_seconds: ExpirySchema.nullable().optional(),
         }),
       ),
     },

@@ -190,20 +190,21 @@ describe.each(stores)('the official client on $kind', (kind) => {
     it('change their scopes and their expiry, in effect with the reply', async () => {
       const made = await issue(plane.projectId, { name: 'narrowed' });
       const [id, value] = [field(made, 'id'), field(made, 'value')];
-      const path = `/v1/organization/projects/${plane.projectId}/api_keys/${id}`;
+      const project_id = plane.projectId;
+      const { apiKeys } = organization().projects;
       expect(plane.registry.find(value)?.scopes).toEqual([]);
-      const narrowed = await plane.call('POST', path, { body: { scopes: ['api.all.read'] } });
-      expect(narrowed.status).toBe(200);
-      expect(narrowed.body).not.toHaveProperty('value');
+      const narrowed = await apiKeys.update(id, { project_id, scopes: ['api.all.read'] });
+      expect(narrowed).toEqual(await apiKeys.retrieve(id, { project_id }));
+      expect(narrowed).not.toHaveProperty('value');
       expect(plane.registry.find(value)?.scopes).toEqual(['api.all.read']);
-      const limited = await plane.call('POST', path, { body: { expires_in_seconds: 60 } });
-      expect(limited.body).toMatchObject({ expires_at: Math.floor(plane.clock.now() / 1000) + 60 });
+      const limited = await apiKeys.update(id, { project_id, expires_in_seconds: 60 });
+      expect(limited.expires_at).toBe(Math.floor(plane.clock.now() / 1000) + 60);
       expect(plane.registry.find(value)?.scopes).toEqual(['api.all.read']);
       plane.clock.advance(59_999);
       expect(plane.registry.find(value)).toBeDefined();
       plane.clock.advance(1);
       expect(plane.registry.find(value)).toBeUndefined();
-      expect((await plane.call('POST', path, { body: { expires_in_seconds: 60 } })).status).toBe(400);
+      await expect(apiKeys.update(id, { project_id, expires_in_seconds: 60 })).rejects.toThrow(/expired key/);
       const shown = await plane.call('GET', `/v1/keygate/projects/${plane.projectId}/api_keys/${id}`);
       expect(shown.body).toMatchObject({ status: 'expired' });
     });
@@ -235,6 +236,13 @@ describe.each(stores)('the official client on $kind', (kind) => {
           expires_at: null,
         },
       });
+      const brief = await serviceAccounts.create(project_id, { name: 'brief', expires_in_seconds: 60 });
+      expect(brief.api_key?.expires_at).toBe(Math.floor(plane.clock.now() / 1000) + 60);
+      const lasting = await serviceAccounts.apiKeys.create(brief.id, {
+        project_id,
+        expires_in_seconds: null,
+      });
+      expect(lasting.expires_at).toBeNull();
       const second = await serviceAccounts.apiKeys.create(made.id, {
         project_id,
         name: 'two',

@@ -156,7 +156,7 @@ describe.each(stores)('the registry on $kind', (kind) => {
     expect(await lastUsed()).toBeNull();
     expect(ticks).toHaveLength(1);
     ticks[0]?.();
-    await expect.poll(lastUsed).toBe(start + 999);
+    await expect.poll(lastUsed, { timeout: 10_000 }).toBe(start + 999);
     registry.touch(id, start + 5);
     await registry.flush(setup.store);
     expect(await lastUsed()).toBe(start + 999);
@@ -226,7 +226,9 @@ describe('two nodes on one PostgreSQL', () => {
     await changes;
     for (const registry of registries) {
       for (const { value, revoked } of issued) {
-        await expect.poll(() => registry.find(value) === undefined, { interval: 5 }).toBe(revoked);
+        await expect
+          .poll(() => registry.find(value) === undefined, { interval: 5, timeout: 10_000 })
+          .toBe(revoked);
       }
     }
   });
