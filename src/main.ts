@@ -15,6 +15,9 @@ import { type Doors, listener, type Side } from './gateway/server.ts';
 import { addressRanges } from './keys/addresses.ts';
 import { KeyRegistry } from './keys/registry.ts';
 
+import { defaultTables } from './limits/default-table.ts';
+import { MemoryLimiter } from './limits/memory.ts';
+import { RateLimits } from './limits/rate-limits.ts';
 import { systemClock } from './platform/clock.ts';
 import { ApiError, SetupError } from './platform/errors.ts';
 import { jsonLog, type Log } from './platform/log.ts';
@@ -131,12 +134,14 @@ function makeRoad(config: Config, store: Store, registry: KeyRegistry, log: Log,
     log.error('journal', error),
   );
   const metrics = new Metrics();
+  const limits = new RateLimits({ tables: defaultTables, limiter: new MemoryLimiter({ clock }), clock });
   const road = new Road({
     clock,
     bounds: config.bounds,
     keys: registry,
     routes,
     objects,
+    limits,
     journal,
     counter,
     metrics,

@@ -1,23 +1,38 @@
-// Admit: is there room for one more call? What is bounded here is this process: the calls under way at once. Room is
-// taken before the call is forwarded and given back when it is settled.
+// Admit: is there room for one more call? Two things are asked, and both are taken before the call is forwarded and
+// given back when it is settled: the calls that this process has under way at once, and every rate limit that the
+// call draws on (src/limits), all of them or none.
 
 import type { Bounds } from '../config/model.ts';
-import { unavailable } from '../platform/errors.ts';
+import { rateLimitHeaders } from '../limits/headers.ts';
+import type { Verdict as LimitVerdict } from '../limits/limiter.ts';
+import type { LimitedCall } from '../limits/model.ts';
+import type { RateLimits } from '../limits/rate-limits.ts';
+import { type ApiError, unavailable } from '../platform/errors.ts';
+import type { TokenCounter } from '../spend/count.ts';
+import type { Usage } from '../spend/usage.ts';
+import type { Resume } from './body.ts';
 import type { Call } from './call.ts';
-import type { Verdict } from './verdict.ts';
+import { LATER, type Verdict } from './verdict.ts';
+
+/** What a test key's calls draw on: limits of their own, so that a test never uses up what production needs. */
+const TEST_MODEL = 'sandbox-test';
 
 export class Admission {
   /** Calls that were admitted and are not settled yet. */
   underway = 0;
-  /** Calls that found no room, since this process began. */
+  /** Calls that found no room in this process. */
   refused = 0;
   readonly #most: number;
+  readonly #limits: RateLimits;
+  readonly #counter: TokenCounter;
 
-  constructor(bounds: Bounds) {
+  constructor(bounds: Bounds, limits: RateLimits, counter: TokenCounter) {
     this.#most = bounds.inFlight;
+    this.#limits = limits;
+    this.#counter = counter;
   }
 
-  admit(call: Call): Verdict {
+  admit(call: Call, resume: Resume): Verdict {
     if (this.underway >= this.#most) {
       this.refused++;
       return unavailable(
@@ -26,12 +41,68 @@ export class Admission {
     }
     this.underway++;
     call.admitted = true;
+    if (call.operation?.served === 'here') return null;
+    const verdict = this.#limits.admit(this.#limited(call), (later) => resume(call, this.#take(call, later)));
+    return verdict === undefined ? LATER : this.#take(call, verdict);
+  }
+
+  #limited(call: Call): LimitedCall {
+    const { caller, asked } = call;
+    if (caller === null) throw new Error('admit before authorize');
+    return {
+      requestId: call.id,
+      organizationId: caller.organizationId,
+      projectId: caller.project.id,
+      keyId: caller.keyId,
+      ownerType: caller.ownerType,
+      ownerId: caller.ownerId,
+      endUser: asked.endUser,
+      model: caller.type === 'test' ? TEST_MODEL : asked.model,
+      prompt: asked.size.prompt,
+      replyTokens: asked.size.replyTokens,
+      choices: asked.size.choices,
+      images: asked.size.images,
+      audioSeconds: asked.size.audioSeconds,
+      countPrompt: (done) => this.#count(call, done),
+    };
+  }
+
+  #count(call: Call, done: (tokens: number) => void): void {
+    const { body, asked } = call;
+    if (body === null) return done(asked.size.prompt.likely);
+    this.#counter.count('request-json', body, asked.model ?? '').then(
+      ({ tokens }) => done(tokens),
+      () => done(asked.size.prompt.likely),
+    );
+  }
+
+  #take(call: Call, verdict: LimitVerdict): ApiError | null {
+    if (!verdict.admitted) return verdict.error();
+    // The caller may have gone while the limits were asked.
+    if (call.over) {
+      this.#limits.release(verdict);
+      return null;
+    }
+    call.allowance = verdict;
+    call.limitHeaders = rateLimitHeaders(verdict.standing);
     return null;
   }
 
-  release(call: Call): void {
+  /** The call is over. @param used what it used, or null if it was not sent to a provider */
+  release(call: Call, used: Usage | null): void {
     if (!call.admitted) return;
     call.admitted = false;
     this.underway--;
+    const { allowance } = call;
+    call.allowance = null;
+    if (allowance === null) return;
+    if (used === null) this.#limits.release(allowance);
+    else {
+      this.#limits.settle(allowance, {
+        tokens: used.input + used.output,
+        images: used.images,
+        audioSeconds: Math.ceil(used.audioMs / 1000),
+      });
+    }
   }
 }

@@ -3,9 +3,10 @@
 
 import { Busboy } from '@fastify/busboy';
 import type { Bounds } from '../config/model.ts';
+import { sizeOfForm, sizeOfJson } from '../limits/estimate.ts';
 import { ApiError } from '../platform/errors.ts';
 import { ObjectScan } from '../platform/json-scan.ts';
-import type { Asked, Call } from './call.ts';
+import { type Asked, type Call, NOTHING_ASKED } from './call.ts';
 import { tooLarge } from './receive.ts';
 import { references } from './references.ts';
 import { LATER, type Verdict } from './verdict.ts';
@@ -13,6 +14,7 @@ import { LATER, type Verdict } from './verdict.ts';
 /** Members of a JSON body that the road may have to replace, or that must not stand twice. */
 const INTEREST: ReadonlySet<string> = new Set(['model', 'stream', 'stream_options', 'background', 'store']);
 const MODEL_MAX = 256;
+const END_USER_MAX = 128;
 const FORM_PARTS = 64;
 const FORM_FIELD_BYTES = 1024 * 1024;
 
@@ -103,15 +105,23 @@ function readAsked(call: Call, body: Readonly<Record<string, unknown>>): Asked |
     stream: stream === true,
     wantsUsage: isRecord(options) && options['include_usage'] === true,
     characters: call.meter === 'speech' && typeof input === 'string' ? input.length : 0,
+    size: sizeOfJson(call.meter, body),
+    endUser: endUserOf(body['safety_identifier'] ?? body['user']),
     references: references(body),
     keeps: call.operation?.objects === 'creates' && body['store'] !== false,
   };
 }
 
+/** A name that is too long to be kept is cut; it still tells one user from another. */
+function endUserOf(value: unknown): string | null {
+  return typeof value === 'string' && value !== '' ? value.slice(0, END_USER_MAX) : null;
+}
+
 function understandForm(call: Call, body: Buffer, resume: Resume): void {
   const contentType = call.head.contentType ?? '';
   const models: string[] = [];
-  let stream = false;
+  const fields = new Map<string, string>();
+  let fileBytes = 0;
   let done = false;
   const finish = (refusal: ApiError | null): void => {
     if (done) return;
@@ -127,9 +137,13 @@ function understandForm(call: Call, body: Buffer, resume: Resume): void {
     });
     form.on('field', (name, value) => {
       if (name === 'model') models.push(value);
-      if (name === 'stream') stream = value === 'true';
+      fields.set(name, value);
     });
-    form.on('file', (_name, file) => file.resume());
+    form.on('file', (_name, file) => {
+      file.on('data', (chunk: Buffer) => {
+        fileBytes += chunk.length;
+      });
+    });
     form.on('partsLimit', () => finish(new ApiError(400, `A form may have at most ${FORM_PARTS} parts.`)));
     form.on('error', malformed);
     form.on('finish', () => {
@@ -140,7 +154,13 @@ function understandForm(call: Call, body: Buffer, resume: Resume): void {
         return finish(new ApiError(400, 'you must provide a model parameter'));
       }
       if (model !== null && !isModelName(model)) return finish(badModel());
-      call.asked = { model, stream, wantsUsage: false, characters: 0, references: [], keeps: false };
+      call.asked = {
+        ...NOTHING_ASKED,
+        model,
+        stream: fields.get('stream') === 'true',
+        size: sizeOfForm(call.meter, fields, fileBytes),
+        endUser: endUserOf(fields.get('user')),
+      };
       finish(null);
     });
     form.end(body);

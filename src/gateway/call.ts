@@ -2,6 +2,8 @@
 
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { Principal, ProjectState } from '../keys/model.ts';
+import { type CallSize, NO_SIZE } from '../limits/estimate.ts';
+import type { Admission as Allowance } from '../limits/limiter.ts';
 import type { KeyId, OrganizationId, RequestId } from '../platform/ids.ts';
 import type { ObjectScan } from '../platform/json-scan.ts';
 import type { Meter } from '../spend/meter/model.ts';
@@ -37,6 +39,10 @@ export interface Asked {
   readonly wantsUsage: boolean;
   /** Characters to be spoken (text to speech). */
   readonly characters: number;
+  /** How much it will draw on its limits, as far as the body tells. */
+  readonly size: CallSize;
+  /** The caller's own name for who asks (`safety_identifier`, `user`). */
+  readonly endUser: string | null;
   /** Objects of the provider's that the body refers to. */
   readonly references: readonly string[];
   /** Whether the reply will be kept by the provider under its id. */
@@ -48,6 +54,8 @@ export const NOTHING_ASKED: Asked = Object.freeze({
   stream: false,
   wantsUsage: false,
   characters: 0,
+  size: NO_SIZE,
+  endUser: null,
   references: [],
   keeps: false,
 });
@@ -101,8 +109,10 @@ export class Call {
   /** `x-ratelimit-…` headers of the reply, flat: name, value. */
   limitHeaders: readonly string[] = NO_HEADERS;
 
-  // admit and reserve: whether there is something to give back
+  // admit and reserve: what there is to give back
   admitted = false;
+  /** What was taken of the rate limits. */
+  allowance: Allowance | null = null;
   reserved = false;
 
   // forward

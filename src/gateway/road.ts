@@ -14,6 +14,7 @@ import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { Bounds } from '../config/model.ts';
 import type { AddressRanges } from '../keys/model.ts';
 import type { KeyRegistry } from '../keys/registry.ts';
+import type { RateLimits } from '../limits/rate-limits.ts';
 import type { Clock } from '../platform/clock.ts';
 import { ApiError } from '../platform/errors.ts';
 import { newRequestId } from '../platform/ids.ts';
@@ -43,6 +44,7 @@ export interface RoadParts {
   readonly keys: KeyRegistry;
   readonly routes: Routes;
   readonly objects: OwnedObjects;
+  readonly limits: RateLimits;
   readonly journal: Journal;
   readonly counter: TokenCounter;
   readonly metrics: Metrics;
@@ -68,7 +70,7 @@ export class Road {
 
   constructor(parts: RoadParts) {
     this.#parts = parts;
-    this.admission = new Admission(parts.bounds);
+    this.admission = new Admission(parts.bounds, parts.limits, parts.counter);
     this.#sweeping = setInterval(() => this.sweep(), SWEEP_MS).unref();
   }
 
@@ -95,7 +97,7 @@ export class Road {
       case 3:
         return authorize(call, this.#parts, this.#resume);
       case 4:
-        return this.admission.admit(call);
+        return this.admission.admit(call, this.#resume);
       case 5:
         return reserve(call, journal);
       case FORWARD:
@@ -148,7 +150,7 @@ export class Road {
 
   /** Gives back what was taken for a call that was not forwarded. */
   #release(call: Call): void {
-    this.admission.release(call);
+    this.admission.release(call, null);
     unreserve(call, this.#parts.journal);
     call.step = END;
   }

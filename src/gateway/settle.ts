@@ -4,6 +4,7 @@
 import type { TokenCounter } from '../spend/count.ts';
 import type { Meter } from '../spend/meter/model.ts';
 import { countedUsage } from '../spend/meter/stream.ts';
+import { noUsage } from '../spend/usage.ts';
 import type { Admission } from './admit.ts';
 import type { Resume } from './body.ts';
 import type { Call } from './call.ts';
@@ -12,14 +13,17 @@ import { LATER, type Verdict } from './verdict.ts';
 const COUNTED: ReadonlySet<Meter> = new Set(['chat', 'completions', 'responses', 'embeddings']);
 
 export function settle(call: Call, admission: Admission, counter: TokenCounter, resume: Resume): Verdict {
-  admission.release(call);
   call.abort = null;
-  if (call.usage !== null || !owesTokens(call)) return null;
-  count(call, counter).then(
-    () => resume(call, null),
-    // The counter falls back to an estimate by itself; should even that fail, the call is recorded without counts.
-    () => resume(call, null),
-  );
+  if (call.usage !== null || !owesTokens(call)) {
+    admission.release(call, call.sent ? (call.usage ?? noUsage()) : null);
+    return null;
+  }
+  const finish = (): void => {
+    admission.release(call, call.usage ?? noUsage());
+    resume(call, null);
+  };
+  // The counter falls back to an estimate by itself; should even that fail, the call is recorded without counts.
+  count(call, counter).then(finish, finish);
   return LATER;
 }
 

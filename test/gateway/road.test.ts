@@ -176,7 +176,7 @@ describe('what reaches the caller', () => {
       sendJson(response, 200, completion('x'), {
         'set-cookie': 'a=b',
         server: 'secret-host',
-        'x-ratelimit-limit-requests': '9',
+        'x-ratelimit-limit-requests': 'of-the-provider',
         'openai-organization': 'org-of-the-provider',
         'x-request-id': 'req_provider',
       });
@@ -186,8 +186,8 @@ describe('what reaches the caller', () => {
     expect(reply.headers.get('openai-organization')).toBe(server.organizationId);
     expect(reply.headers.get('openai-version')).toBe('2020-10-01');
     expect(reply.headers.get('openai-processing-ms')).toMatch(/^\d+$/);
-    for (const name of ['set-cookie', 'server', 'x-ratelimit-limit-requests'])
-      expect(reply.headers.get(name)).toBeNull();
+    expect(reply.headers.get('x-ratelimit-limit-requests')).toMatch(/^\d+$/);
+    for (const name of ['set-cookie', 'server']) expect(reply.headers.get(name)).toBeNull();
   });
 
   it('is the answer byte for byte, in one piece or in many', async () => {
