@@ -12,6 +12,8 @@ export type ServiceAccountId = Brand<string, 'ServiceAccountId'>;
 export type KeyId = Brand<string, 'KeyId'>;
 export type AuditId = Brand<string, 'AuditId'>;
 export type RequestId = Brand<string, 'RequestId'>;
+export type BudgetId = Brand<string, 'BudgetId'>;
+export type LeaseId = Brand<string, 'LeaseId'>;
 
 interface IdKinds {
   'org-': OrganizationId;
@@ -20,6 +22,8 @@ interface IdKinds {
   svc_acct_: ServiceAccountId;
   key_: KeyId;
   'audit_log-': AuditId;
+  budget_: BudgetId;
+  lease_: LeaseId;
 }
 
 const BASE62 = '0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz';

@@ -2,8 +2,9 @@
 // text; a digest is 32 bytes. The migrations in migrations/ make these tables, the same on both databases.
 
 import type { Generated } from 'kysely';
+import type { MoneyTables } from './schema-money.ts';
 
-export interface Schema {
+export interface Schema extends MoneyTables {
   meta: MetaTable;
   organizations: OrganizationTable;
   projects: ProjectTable;
@@ -84,7 +85,7 @@ export interface ApiKeyTable {
 /** What other nodes must read again: one row a change, in the change's own transaction, in commit order. */
 export interface ChangeTable {
   seq: Generated<number>;
-  kind: 'api_key' | 'project' | 'organization' | 'user' | 'service_account';
+  kind: 'api_key' | 'project' | 'organization' | 'user' | 'service_account' | 'budget' | 'price_list';
   object_id: string;
   at: number;
 }

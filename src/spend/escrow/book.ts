@@ -1,0 +1,164 @@
+// The accounts of one lease, and its turns: what to say next, and what an answer means. It does no input or output and
+// reads no clock; whoever drives it (keep.ts, or the simulation) does.
+
+import { windowAt } from '../budgets/window.ts';
+import { Account, type Purse } from './account.ts';
+import { MAX_SLICE, type TurnReply, type TurnRequest, VALID_MS } from './protocol.ts';
+
+/** Accounts in one turn at most: it is one transaction. */
+const MAX_ENTRIES = 500;
+/** Accounts that one lease remembers; beyond, a new lease is begun. */
+const MAX_REMEMBERED = 20_000;
+/** A lease is renewed this long before it would lapse, in milliseconds. */
+const RENEW_BEFORE_MS = VALID_MS / 2;
+
+export interface Turn {
+  readonly book: Book;
+  readonly request: TurnRequest;
+  readonly accounts: readonly Account[];
+  /** When it was sent, by the monotonic clock: the lease is good from then. */
+  readonly sentAt: number;
+}
+
+export class Book {
+  readonly lease: string;
+  readonly node: string;
+  /** Until then, by the monotonic clock, its slices may be used. */
+  validUntil = 0;
+  /** It takes no new calls: its lease was fenced or is being given up. Calls under way are still settled in it. */
+  retired = false;
+  private fenced = false;
+  readonly accounts = new Map<string, Account>();
+  /** What was spent in accounts that hold nothing now, by name. */
+  private readonly quiet = new Map<string, number>();
+  private readonly wanted: () => void;
+  private due: Account[] = [];
+  private seq = 0;
+  private opened = false;
+  /** The most that was spent in one account. */
+  private most = 0;
+
+  /** @param wanted called when a turn should be sent soon */
+  constructor(lease: string, node: string, wanted: () => void) {
+    this.lease = lease;
+    this.node = node;
+    this.wanted = wanted;
+  }
+
+  /** The account of the window that `wall` is in, opened if need be. */
+  account(purse: Purse, wall: number, mono: number): Account {
+    const { start, end } = windowAt(purse.budget.period, wall);
+    const key = `${purse.budget.id}\n${purse.subject}\n${start}`;
+    let account = this.accounts.get(key);
+    if (account === undefined) {
+      account = new Account(purse, this, key, { start, end }, this.quiet.get(key) ?? 0, mono);
+      this.quiet.delete(key);
+      this.accounts.set(key, account);
+    }
+    return account;
+  }
+
+  /** Puts an account on the list for the next turn. */
+  want(account: Account): void {
+    if (!account.due) {
+      account.due = true;
+      this.due.push(account);
+    }
+    this.wanted();
+  }
+
+  /** Whether the next turn should not wait for a call to ask for it. */
+  get anythingDue(): boolean {
+    return this.due.length > 0 || (this.retired && this.opened && this.accounts.size === 0);
+  }
+
+  /** It should be replaced: it remembers many accounts, or amounts that grow too large for a double. */
+  get worn(): boolean {
+    return this.accounts.size + this.quiet.size > MAX_REMEMBERED || this.most > MAX_SLICE / 2;
+  }
+
+  private mustRenew(mono: number): boolean {
+    return !this.fenced && this.accounts.size > 0 && mono >= this.validUntil - RENEW_BEFORE_MS;
+  }
+
+  /** The next turn to send, or null. */
+  next(mono: number): Turn | null {
+    if (!this.anythingDue && !this.mustRenew(mono)) return null;
+    const accounts = this.due.splice(0, MAX_ENTRIES);
+    for (const account of accounts) {
+      account.due = false;
+      account.asked = true;
+    }
+    const entries = accounts.map((account) => account.entry(mono));
+    const close = this.retired && this.accounts.size === 0;
+    const request = {
+      lease: this.lease,
+      node: this.node,
+      seq: ++this.seq,
+      entries,
+      opened: this.opened,
+      close,
+    };
+    return { book: this, request, accounts, sentAt: mono };
+  }
+
+  /** The answer to a turn. False: the store does not know the lease, and its slices are void. */
+  answered(turn: Turn, reply: TurnReply, mono: number): boolean {
+    if (reply.kind === 'stale') {
+      this.failed(turn);
+      return true;
+    }
+    if (reply.kind === 'unknown') {
+      this.accounts.clear();
+      this.opened = false;
+      return false;
+    }
+    this.opened = !turn.request.close;
+    for (const account of turn.accounts) account.asked = false;
+    this.fenced = reply.fenced;
+    if (!reply.fenced) this.validUntil = turn.sentAt + VALID_MS;
+    for (const [at, account] of turn.accounts.entries()) {
+      const entry = turn.request.entries[at];
+      const granted = reply.granted[at];
+      if (entry === undefined || granted === undefined) continue;
+      account.granted(entry, granted, turn.request.seq, mono);
+      if (this.retired && account.quiet(mono)) this.forget(account);
+    }
+    return true;
+  }
+
+  /** No answer came: everything is said again. */
+  failed(turn: Turn): void {
+    for (const account of turn.accounts) {
+      account.asked = false;
+      this.want(account);
+    }
+  }
+
+  /** From now on it only settles what is under way, and gives back the rest. */
+  retire(): void {
+    this.retired = true;
+    for (const account of this.accounts.values()) account.retire();
+    this.wanted();
+  }
+
+  /** Once in a while: accounts speak up, or are put away. */
+  review(mono: number): void {
+    for (const account of this.accounts.values()) {
+      if (account.spent > this.most) this.most = account.spent;
+      if (account.quiet(mono)) this.forget(account);
+      else account.review(mono);
+    }
+  }
+
+  /** Everything was said and answered. */
+  get done(): boolean {
+    return this.accounts.size === 0 && !this.opened;
+  }
+
+  private forget(account: Account): void {
+    this.accounts.delete(account.key);
+    this.quiet.set(account.key, account.spent);
+    if (account.purse.account === account) account.purse.account = null;
+  }
+}
