@@ -213,7 +213,8 @@ function countTools(tools: readonly unknown[], tally: Tally): void {
 
 // The cookbook counts one level; deeper ones are counted in the same way, which is an estimate.
 function countProperties(schema: unknown, tally: Tally, depth: number): void {
-  const properties = Object.entries(field(schema, 'properties') ?? {});
+  const described = field(schema, 'properties');
+  const properties = typeof described === 'object' ? Object.entries(described ?? {}) : [];
   if (properties.length === 0) return;
   tally.tokens += FUNCTION.properties;
   if (depth > 0) tally.exact = false;

@@ -6,6 +6,7 @@ import type { CountKind } from './count.ts';
 import type { TokenCount } from './count-estimate.ts';
 import { countPrompt } from './count-prompt.ts';
 import { encodingFor, Tokenizer } from './count-text.ts';
+import { isBearable } from './count-weight.ts';
 
 export interface CountJob {
   readonly id: number;
@@ -26,13 +27,18 @@ parentPort?.on('message', (job: CountJob) => {
 
 function countOrNull(job: CountJob): TokenCount | null {
   try {
-    const text = typeof job.text === 'string' ? job.text : new TextDecoder().decode(job.text);
-    if (job.kind === 'request-json') return countPrompt(JSON.parse(text), job.model);
+    const bytes = typeof job.text === 'string' ? Buffer.from(job.text) : bufferOver(job.text);
+    const text = bytes.toString();
+    if (job.kind === 'request-json') return isBearable(bytes) ? countPrompt(JSON.parse(text), job.model) : null;
     const encoding = encodingFor(job.model);
     const count = Tokenizer.of(encoding.name).count(text);
     return { tokens: count.tokens, exact: count.exact && encoding.known };
   } catch {
-    // Not JSON after all: the estimate of its size stands in.
+    // Not JSON after all: as with a body too heavy to parse, the estimate of its size stands in.
     return null;
   }
+}
+
+function bufferOver(bytes: Uint8Array): Buffer {
+  return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
 }
