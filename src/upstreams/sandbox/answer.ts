@@ -3,6 +3,7 @@
 
 import { createHash } from 'node:crypto';
 import { ApiError } from '../../platform/errors.ts';
+import { isBearable, MOST_DEPTH, MOST_VALUES } from '../../spend/count-weight.ts';
 import { speech, transcription } from './audio.ts';
 import { chat } from './chat.ts';
 import { completions } from './completions.ts';
@@ -94,8 +95,16 @@ function decoded(id: string): string {
 }
 
 function parse(body: Uint8Array): unknown {
+  const bytes = Buffer.from(body.buffer, body.byteOffset, body.byteLength);
+  if (!isBearable(bytes)) {
+    throw badRequest(
+      `The JSON body has more than ${MOST_VALUES} values, or is nested deeper than ${MOST_DEPTH} levels: the sandbox does not take it.`,
+      null,
+      null,
+    );
+  }
   try {
-    return JSON.parse(Buffer.from(body.buffer, body.byteOffset, body.byteLength).toString());
+    return JSON.parse(bytes.toString());
   } catch {
     throw badRequest(
       'We could not parse the JSON body of your request. (HINT: the API expects a JSON payload, but what was sent was not valid JSON.)',

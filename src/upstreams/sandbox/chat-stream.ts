@@ -29,7 +29,7 @@ function* chunks(
   tokenizer: Tokenizer,
 ): Generator<string> {
   // All chunks are alike but for their deltas: the rest is written once.
-  const fields = JSON.stringify({ ...head, object: 'chat.completion.chunk' }).slice(0, -1);
+  const fields = JSON.stringify(head).slice(0, -1);
   const tail = usage === null ? '}\n\n' : ',"usage":null}\n\n';
   const chunk = (index: number, delta: string, finish: string | null): string =>
     `data: ${fields},"choices":[{"index":${index},"delta":${delta},"logprobs":null,"finish_reason":${finish === null ? 'null' : `"${finish}"`}}]${tail}`;

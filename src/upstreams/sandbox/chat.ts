@@ -3,11 +3,11 @@
 import { countPrompt } from '../../spend/count-prompt.ts';
 import { type ChatMessage, type ChatRequest, chatRequest, checkChat } from './chat-request.ts';
 import { eventsOf } from './chat-stream.ts';
-import { checkContext, checkOutput, reasoningTokens } from './generate.ts';
+import { type Caches, cachesOf, checkContext, checkOutput, checkTotal, reasoningTokens } from './generate.ts';
 import type { Inquiry } from './inquiry.ts';
 import { jsonReply, type Reply } from './plan.ts';
 import { badRequest, read } from './refusal.ts';
-import { type Answered, type Form, respond, type Turn } from './respond.ts';
+import { type Answered, digest, type Form, respond, type Turn } from './respond.ts';
 import { strictFault } from './schema-strict.ts';
 import type { Setting } from './setting.ts';
 import { NO_TOOLS, type Tool, type ToolChoice, type ToolOffer } from './tools.ts';
@@ -16,7 +16,11 @@ export interface ChatUsage {
   readonly prompt_tokens: number;
   readonly completion_tokens: number;
   readonly total_tokens: number;
-  readonly prompt_tokens_details: { readonly cached_tokens: number; readonly audio_tokens: number };
+  readonly prompt_tokens_details: {
+    readonly cached_tokens: number;
+    readonly cache_write_tokens: number;
+    readonly audio_tokens: number;
+  };
   readonly completion_tokens_details: {
     readonly reasoning_tokens: number;
     readonly audio_tokens: number;
@@ -32,6 +36,7 @@ export interface ChatChoice {
 
 export interface ChatHead {
   readonly id: string;
+  readonly object: 'chat.completion' | 'chat.completion.chunk';
   readonly created: number;
   readonly model: string;
   readonly service_tier: 'default';
@@ -63,11 +68,13 @@ export function chat(inquiry: Inquiry, setting: Setting): Reply {
     const limits = { stop, most: room - reasoning, exactly: script.tokens };
     const answer = respond({ model: model.id, turn, offer, form, script, limits, index }, setting);
     choices.push({ answer, finish: finishOf(answer, offer.choice) });
+    checkTotal(choices.reduce((sum, each) => sum + each.answer.tokens, 0));
   }
   const completion = choices.reduce((sum, { answer }) => sum + answer.tokens + reasoning, 0);
-  const usage = usageOf(prompt, completion, reasoning * choices.length, Math.min(script.cached ?? 0, prompt));
+  const usage = usageOf(prompt, completion, reasoning * choices.length, cachesOf(prompt, script));
   const head: ChatHead = {
     id: setting.newId('chatcmpl-', 29),
+    object: request.stream === true ? 'chat.completion.chunk' : 'chat.completion',
     created: Math.floor(setting.now() / 1000),
     model: model.id,
     service_tier: 'default',
@@ -79,7 +86,6 @@ export function chat(inquiry: Inquiry, setting: Setting): Reply {
   }
   return jsonReply({
     ...head,
-    object: 'chat.completion',
     choices: choices.map(wholeChoice),
     ...(script.usage ? { usage } : {}),
   });
@@ -112,12 +118,12 @@ function finishOf(answer: Answered, choice: ToolChoice): ChatChoice['finish'] {
   return typeof choice === 'object' ? 'stop' : 'tool_calls';
 }
 
-function usageOf(prompt: number, completion: number, reasoning: number, cached: number): ChatUsage {
+function usageOf(prompt: number, completion: number, reasoning: number, caches: Caches): ChatUsage {
   return {
     prompt_tokens: prompt,
     completion_tokens: completion,
     total_tokens: prompt + completion,
-    prompt_tokens_details: { cached_tokens: cached, audio_tokens: 0 },
+    prompt_tokens_details: { cached_tokens: caches.read, cache_write_tokens: caches.write, audio_tokens: 0 },
     completion_tokens_details: {
       reasoning_tokens: reasoning,
       audio_tokens: 0,
@@ -133,7 +139,7 @@ function turnOf(messages: readonly ChatMessage[]): Turn {
   return {
     said: last < 0 ? textOf(messages[0]) : textOf(messages[last]),
     results: since.map(textOf),
-    all: JSON.stringify(messages),
+    all: digest(messages),
   };
 }
 

@@ -2,15 +2,16 @@
 
 import { z } from 'zod';
 import { effort, stop, temperature, topP } from './chat-request.ts';
-import { checkContext, checkOutput, type Generated } from './generate.ts';
+import { checkContext, checkOutput, checkTotal, type Generated } from './generate.ts';
 import type { Inquiry } from './inquiry.ts';
 import { jsonReply, type Reply, SERVER_ERROR } from './plan.ts';
 import { badRequest, read } from './refusal.ts';
-import { respond } from './respond.ts';
+import { digest, respond } from './respond.ts';
 import type { Setting } from './setting.ts';
 import { NO_TOOLS } from './tools.ts';
 
 const DEFAULT_TOKENS = 16;
+const MOST_CHOICES = 2_048;
 
 const tokens = z.array(z.int().min(0)).min(1);
 const completionRequest = z.looseObject({
@@ -58,7 +59,15 @@ export function completions(inquiry: Inquiry, setting: Setting): Reply {
   if (inquiry.own) checkOutput(request.max_tokens ?? null, model.maxOutputTokens, 'max_tokens');
   const choices: Choice[] = [];
   let prompt = 0;
-  for (const text of promptsOf(request.prompt ?? '', setting)) {
+  const prompts = promptsOf(request.prompt ?? '', setting);
+  if (prompts.length * n > MOST_CHOICES) {
+    throw badRequest(
+      `The sandbox makes at most ${MOST_CHOICES} choices a call: send fewer prompts.`,
+      'prompt',
+      null,
+    );
+  }
+  for (const text of prompts) {
     const length = setting.tokenizer.count(text).tokens;
     checkContext(length, Math.min(limit ?? 0, model.maxOutputTokens), model.contextTokens, 'prompt');
     prompt += length;
@@ -68,7 +77,7 @@ export function completions(inquiry: Inquiry, setting: Setting): Reply {
         most: limit ?? Number.POSITIVE_INFINITY,
         exactly: script.tokens,
       };
-      const turn = { said: text, results: [], all: text };
+      const turn = { said: text, results: [], all: digest(text) };
       const ask = {
         model: model.id,
         turn,
@@ -80,6 +89,7 @@ export function completions(inquiry: Inquiry, setting: Setting): Reply {
       };
       const made = respond(ask, setting).text;
       if (made !== null) choices.push({ prefix: request.echo === true ? text : '', made });
+      checkTotal(choices.reduce((sum, each) => sum + each.made.tokens.length, 0));
     }
   }
   const completion = choices.reduce((sum, { made }) => sum + made.tokens.length, 0);

@@ -2,14 +2,15 @@
 //
 // Feature hashing (Weinberger et al., 2009): each word, and each run of three characters in it, is hashed to a
 // place in the vector and a sign, and adds its weight there; the vector is then scaled to length 1. A word weighs
-// 1 + log of its count (a light word, of at most three letters, half of that), each of its runs a third of that
-// shared among them. So "a cat sat" is near "the cats sit" and far from "stock prices"; what words mean is unknown
-// to it.
+// 1 + log of its count, or a quarter of that if it is one of the little words (the, of, und, que …); its runs weigh
+// together as much as it does. So "deploying the server" is near "we deployed our servers" and far from "a walk in
+// the forest"; what words mean is unknown to it.
 
 import { z } from 'zod';
 import { ApiError } from '../../platform/errors.ts';
 import type { Inquiry } from './inquiry.ts';
 import { jsonReply, type Reply } from './plan.ts';
+import { isLight } from './prose.ts';
 import { badRequest, read } from './refusal.ts';
 import { hash32 } from './seed.ts';
 import type { Setting } from './setting.ts';
@@ -103,11 +104,11 @@ export function embed(text: string, dimensions: number): Float32Array {
     sums[at] = (sums[at] ?? 0) + sign * weight;
   };
   for (const [word, count] of countedWords(text)) {
-    const weight = (1 + Math.log(count)) * (word.length <= 3 ? 0.5 : 1);
+    const weight = (1 + Math.log(count)) * (isLight(word) ? 0.25 : 1);
     add(`w ${word}`, weight);
     const framed = `^${word}$`;
     const runs = framed.length - RUN + 1;
-    for (let i = 0; i < runs; i++) add(`r ${framed.slice(i, i + RUN)}`, weight / (3 * Math.sqrt(runs)));
+    for (let i = 0; i < runs; i++) add(`r ${framed.slice(i, i + RUN)}`, weight / Math.sqrt(runs));
   }
   let square = 0;
   for (const sum of sums) square += sum * sum;

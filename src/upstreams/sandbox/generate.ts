@@ -2,6 +2,7 @@
 
 import { ApiError } from '../../platform/errors.ts';
 import type { Tokenizer } from '../../spend/count-text.ts';
+import type { Script } from './script.ts';
 
 export interface Generated {
   readonly text: string;
@@ -76,6 +77,17 @@ export function reasoningTokens(effort: string | null | undefined, scripted: num
   }
 }
 
+/** Of the prompt, what is said to be read from the provider's cache and written to it: never more than it has. */
+export interface Caches {
+  readonly read: number;
+  readonly write: number;
+}
+
+export function cachesOf(prompt: number, script: Script): Caches {
+  const read = Math.min(script.cached ?? 0, prompt);
+  return { read, write: Math.min(script.cacheWrite ?? 0, prompt - read) };
+}
+
 /** @throws {ApiError} 400 `context_length_exceeded`, in the words of chat and legacy completions */
 export function checkContext(
   prompt: number,
@@ -104,4 +116,18 @@ export function checkOutput(asked: number | null, most: number, param: string): 
     `${param} is too large: ${asked}. This model supports at most ${most} completion tokens, whereas you provided ${asked}.`,
     { code: 'invalid_value', param },
   );
+}
+
+const MOST_TOKENS = 2_000_000;
+
+/**
+ * What one call may make in all its choices, which its memory must hold.
+ *
+ * @throws {ApiError} 400
+ */
+export function checkTotal(tokens: number): void {
+  if (tokens <= MOST_TOKENS) return;
+  throw new ApiError(400, `The sandbox makes at most ${MOST_TOKENS} tokens a call: ask for fewer choices.`, {
+    param: 'n',
+  });
 }

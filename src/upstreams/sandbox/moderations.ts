@@ -12,7 +12,13 @@ const part = z.discriminatedUnion('type', [
   z.looseObject({ type: z.literal('image_url'), image_url: z.looseObject({ url: z.string() }) }),
 ]);
 const moderationRequest = z.looseObject({
-  input: z.union([z.string(), z.array(z.union([z.string(), part])).min(1)]),
+  input: z.union([
+    z.string(),
+    z
+      .array(z.union([z.string(), part]))
+      .min(1)
+      .max(2_048),
+  ]),
   model: z.string().nullish(),
 });
 

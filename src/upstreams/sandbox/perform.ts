@@ -11,6 +11,7 @@ const WRITE_CHARS = 16 * 1024;
 export type Wait = (ms: number, signal: AbortSignal) => Promise<void>;
 
 export async function perform(plan: Plan, response: ServerResponse, wait: Wait): Promise<void> {
+  if (response.destroyed) return;
   const gone = new AbortController();
   response.once('close', () => gone.abort());
   let pending = '';
@@ -45,12 +46,21 @@ export async function perform(plan: Plan, response: ServerResponse, wait: Wait):
         if (!gone.signal.aborted) await once(gone.signal, 'abort');
         return;
       case 'cut':
-        if (pending !== '') await new Promise<void>((done) => response.write(pending, () => done()));
+        await sent(response, pending);
         response.destroy();
         return;
     }
   }
   if (!gone.signal.aborted) response.end(pending);
+}
+
+// What was said before the cut leaves this process before the connection is destroyed.
+async function sent(response: ServerResponse, pending: string): Promise<void> {
+  if (pending !== '') await new Promise<void>((done) => response.write(pending, () => done()));
+  else if (response.headersSent) {
+    response.flushHeaders();
+    await new Promise<void>((done) => setImmediate(done));
+  }
 }
 
 async function write(response: ServerResponse, data: string | Uint8Array, gone: AbortSignal): Promise<void> {

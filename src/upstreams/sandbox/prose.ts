@@ -67,13 +67,18 @@ const SYNONYMS: Readonly<Record<string, string>> = {
   write: 'compose',
 };
 
+/** Whether a word, in lower case, is one of those that carry little. */
+export function isLight(word: string): boolean {
+  return LIGHT.has(word);
+}
+
 /** The words of a text that carry it, most telling first, each once, at most `most`. */
 export function keywords(text: string, most = 5): string[] {
   const found = new Map<string, { word: string; weight: number; at: number }>();
   // Enough of a long prompt to say what it is about.
   for (const [word] of text.slice(0, 20_000).matchAll(/[\p{L}\p{M}\p{N}][\p{L}\p{M}\p{N}'’-]*/gu)) {
     const key = word.toLowerCase();
-    if (LIGHT.has(key) || (key.length < 3 && !/[^a-z]/.test(key))) continue;
+    if (isLight(key) || (key.length < 3 && !/[^a-z]/.test(key))) continue;
     const known = found.get(key);
     if (known) known.weight += 3;
     else found.set(key, { word, weight: Math.min(word.length, 12), at: found.size });

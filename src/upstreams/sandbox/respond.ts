@@ -1,6 +1,7 @@
 // What the sandbox answers to one turn of a conversation, whichever endpoint it came by: tool calls, a value that
 // fits the asked-for form, or a few sentences.
 
+import { createHash } from 'node:crypto';
 import { ApiError } from '../../platform/errors.ts';
 import { type Generated, type GenerateLimits, generate } from './generate.ts';
 import { excerpt, keywords, reply } from './prose.ts';
@@ -16,7 +17,7 @@ export interface Turn {
   readonly said: string;
   /** What tools have answered since. */
   readonly results: readonly string[];
-  /** The whole conversation as text: replies to different ones differ. */
+  /** A digest of the whole conversation: replies to different ones differ. */
   readonly all: string;
 }
 
@@ -52,6 +53,11 @@ export interface MadeCall extends ToolCall {
 
 // A call's name and what frames it, in tokens beside its input.
 const PER_CALL = 3;
+
+/** Stands for a conversation of any length. */
+export function digest(conversation: unknown): string {
+  return createHash('sha256').update(JSON.stringify(conversation)).digest('base64');
+}
 
 export function respond(ask: Ask, setting: Setting): Answered {
   const seed = `${ask.model} ${ask.index} ${ask.turn.all}`;

@@ -1,13 +1,13 @@
 // POST /v1/responses and /v1/responses/input_tokens.
 
 import { countPrompt } from '../../spend/count-prompt.ts';
-import { checkOutput, reasoningTokens } from './generate.ts';
+import { cachesOf, checkOutput, reasoningTokens } from './generate.ts';
 import type { Inquiry } from './inquiry.ts';
 import type { SandboxModel } from './model.ts';
 import { jsonReply, type Reply } from './plan.ts';
 import { excerpt } from './prose.ts';
 import { badRequest, read } from './refusal.ts';
-import { type Form, respond, type Turn } from './respond.ts';
+import { digest, type Form, respond, type Turn } from './respond.ts';
 import {
   checkResponse,
   type Item,
@@ -64,12 +64,13 @@ export function responses(inquiry: Inquiry, setting: Setting): Reply {
     });
   }
   const outputTokens = answer.tokens + reasoning;
+  const caches = cachesOf(input, script);
   const response: ResponseObject = {
     ...headOf(request, model, setting),
     usage: script.usage
       ? {
           input_tokens: input,
-          input_tokens_details: { cached_tokens: Math.min(script.cached ?? 0, input) },
+          input_tokens_details: { cached_tokens: caches.read, cache_write_tokens: caches.write },
           output_tokens: outputTokens,
           output_tokens_details: { reasoning_tokens: reasoning },
           total_tokens: input + outputTokens,
@@ -134,11 +135,7 @@ function turnOf(items: readonly Item[], request: ResponsesRequest): Turn {
   return {
     said: spoken?.kind === 'message' ? spoken.text : '',
     results: items.slice(last + 1).flatMap((item) => (item.kind === 'output' ? [item.text] : [])),
-    all: JSON.stringify([
-      request.instructions ?? null,
-      request.input ?? null,
-      request.previous_response_id ?? null,
-    ]),
+    all: digest([request.instructions ?? null, request.input ?? null, request.previous_response_id ?? null]),
   };
 }
 
@@ -231,7 +228,6 @@ function headOf(request: ResponsesRequest, model: SandboxModel, setting: Setting
     top_logprobs: 0,
     top_p: request.top_p ?? 1,
     truncation: request.truncation ?? 'disabled',
-    user: null,
     metadata: request.metadata ?? {},
   };
 }

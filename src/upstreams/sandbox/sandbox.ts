@@ -16,6 +16,16 @@ import type { FromSandbox, SandboxWorkerData } from './sandbox-worker.ts';
 export interface SandboxOptions {
   /** Told, without any of its text, of a request that the sandbox failed over, and of a thread that died. */
   readonly onFault?: (message: string) => void;
+  /** Starts the thread; a test gives its own. */
+  readonly spawn?: (data: SandboxWorkerData) => SandboxWorker;
+}
+
+/** The part of a worker thread that is used here. */
+export interface SandboxWorker {
+  on(event: 'message', listener: (message: FromSandbox) => void): unknown;
+  on(event: 'error', listener: (error: Error) => void): unknown;
+  on(event: 'exit', listener: () => void): unknown;
+  terminate(): Promise<unknown>;
 }
 
 export interface RunningSandbox {
@@ -29,8 +39,8 @@ export interface RunningSandbox {
 // What a socket's address can hold on the systems that have the least room for it (macOS: 104 with its zero).
 const MAX_PATH = 103;
 const RESTART_MS = 1_000;
-// Room for the largest bodies that the road lets through; beyond it the thread dies, and not the server.
-const LIMITS = { maxOldGenerationSizeMb: 1_024, maxYoungGenerationSizeMb: 8 };
+// Without a bound V8 keeps 30 MB for the many short-lived things that a reply is made of.
+const YOUNG_MB = 8;
 
 /**
  * Resolves once it listens.
@@ -41,7 +51,7 @@ export async function startSandbox(options: SandboxOptions = {}): Promise<Runnin
   // Made by mkdtemp, so that only this user can enter it (0700).
   const folder = await mkdtemp(join(tmpdir(), 'keygate-sandbox-'));
   const socketPath = join(folder, 'api.sock');
-  const thread = new SandboxThread(socketPath, options.onFault ?? (() => {}));
+  const thread = new SandboxThread(socketPath, options);
   const close = async (): Promise<void> => {
     await thread.close();
     await rm(folder, { recursive: true, force: true });
@@ -61,23 +71,19 @@ export async function startSandbox(options: SandboxOptions = {}): Promise<Runnin
 class SandboxThread {
   readonly #socketPath: string;
   readonly #onFault: (message: string) => void;
-  #worker: Worker | null = null;
+  readonly #spawn: (data: SandboxWorkerData) => SandboxWorker;
+  #worker: SandboxWorker | null = null;
   #restart: NodeJS.Timeout | undefined;
   #closed = false;
 
-  constructor(socketPath: string, onFault: (message: string) => void) {
+  constructor(socketPath: string, options: SandboxOptions) {
     this.#socketPath = socketPath;
-    this.#onFault = onFault;
+    this.#onFault = options.onFault ?? (() => {});
+    this.#spawn = options.spawn ?? spawnThread;
   }
 
   start(): Promise<void> {
-    const workerData: SandboxWorkerData = { socketPath: this.#socketPath };
-    // It needs none of this process's environment, where credentials may be.
-    const worker = startWorker(import.meta.url, './sandbox-worker', {
-      workerData,
-      env: {},
-      resourceLimits: LIMITS,
-    });
+    const worker = this.#spawn({ socketPath: this.#socketPath });
     this.#worker = worker;
     return new Promise((resolve, reject) => {
       worker.on('message', (message: FromSandbox) => {
@@ -101,7 +107,7 @@ class SandboxThread {
     await this.#worker?.terminate();
   }
 
-  #ended(worker: Worker): void {
+  #ended(worker: SandboxWorker): void {
     if (this.#worker !== worker) return;
     this.#worker = null;
     if (this.#closed) return;
@@ -110,4 +116,10 @@ class SandboxThread {
     }, RESTART_MS);
     this.#restart.unref();
   }
+}
+
+function spawnThread(workerData: SandboxWorkerData): Worker {
+  // It needs none of this process's environment, where credentials may be.
+  const resourceLimits = { maxYoungGenerationSizeMb: YOUNG_MB };
+  return startWorker(import.meta.url, './sandbox-worker', { workerData, env: {}, resourceLimits });
 }

@@ -1,7 +1,7 @@
 // The rules that a schema must keep when it asks for `strict: true`: every object closed, every property required.
 // Source: OpenAI's guide "Structured outputs", Supported schemas.
 
-import { placeInContext } from './schema-value.ts';
+import { placeInContext } from './schema-material.ts';
 
 const MAX_DEPTH = 64;
 

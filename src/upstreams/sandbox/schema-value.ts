@@ -5,32 +5,10 @@
 // It always ends: deep down only what is required is made, and the branch that is simplest is tried first; beyond
 // MAX_DEPTH or MAX_NODES it gives up.
 
-import { formatted } from './schema-format.ts';
-import { matching, UnbuildablePattern } from './schema-pattern.ts';
-import type { Seed } from './seed.ts';
-
-/** Nothing can be built for this schema; `path` says where in it. */
-export class Unbuildable extends Error {
-  override readonly name = 'Unbuildable';
-  readonly path: readonly string[];
-  constructor(message: string, path: readonly string[]) {
-    super(message);
-    this.path = path;
-  }
-}
-
-/** The API's way to name a place in a schema: `('properties', 'city')`. */
-export function placeInContext(path: readonly string[]): string {
-  return `(${path.map((step) => `'${step}'`).join(', ')}${path.length === 1 ? ',' : ''})`;
-}
-
-export interface Material {
-  readonly seed: Seed;
-  readonly words: readonly string[];
-  readonly numbers: readonly number[];
-  /** How many tries went before: choices are made otherwise each time. */
-  readonly attempt: number;
-}
+import { bound, choice, type Material, Unbuildable } from './schema-material.ts';
+import { both, type Fields, strings } from './schema-merge.ts';
+import { numberFor } from './schema-number.ts';
+import { matchingText, textFor } from './schema-text.ts';
 
 const MAX_DEPTH = 32;
 const FRUGAL_DEPTH = 5;
@@ -38,7 +16,6 @@ const FRUGAL_NODES = 500;
 const MAX_NODES = 20_000;
 const MAX_ITEMS = 1_000;
 
-type Fields = ReadonlyMap<string, unknown>;
 type Path = readonly string[];
 
 export function valueFor(schema: unknown, material: Material): unknown {
@@ -159,10 +136,10 @@ class ValueBuilder {
       case 'array':
         return this.#array(fields, path, depth);
       case 'string':
-        return this.#string(fields, path);
+        return textFor(fields, this.#material, path);
       case 'integer':
       case 'number':
-        return this.#number(fields, type === 'integer', path);
+        return numberFor(fields, type === 'integer', this.#material, path);
       case 'boolean':
         return this.#choice(2) === 0;
       case 'null':
@@ -219,7 +196,7 @@ class ValueBuilder {
     }
     const pattern = Object.keys(Object(fields.get('patternProperties')))[0];
     if (pattern !== undefined && fields.get('additionalProperties') === false) {
-      return this.#matching(pattern, tries, path);
+      return matchingText(pattern, tries, this.#material, path);
     }
     const word = this.#material.words[tries % Math.max(1, this.#material.words.length)] ?? 'item';
     return tries < this.#material.words.length ? word.toLowerCase() : `${word.toLowerCase()}_${tries}`;
@@ -262,86 +239,13 @@ class ValueBuilder {
     return value;
   }
 
-  #string(fields: Fields, path: Path): string {
-    const least = bound(fields, 'minLength', 0);
-    const most = bound(fields, 'maxLength', Number.POSITIVE_INFINITY);
-    if (least > most || least > 100_000) throw new Unbuildable(`no text is that long`, path);
-    const fits = (text: string | undefined): text is string => {
-      const length = text === undefined ? -1 : [...text].length;
-      return length >= least && length <= most;
-    };
-    const pattern = fields.get('pattern');
-    if (typeof pattern === 'string') {
-      for (const generous of [3, 1, 0, 2, 4, 6, 8, least, Math.min(most, 64)]) {
-        const text = this.#matching(pattern, generous, path);
-        if (fits(text)) return text;
-      }
-      throw new Unbuildable(`no text of the right length was found for the pattern '${pattern}'`, path);
-    }
-    const format = fields.get('format');
-    const special = typeof format === 'string' ? formatted(format, this.#material.seed) : undefined;
-    return fits(special) ? special : this.#phrase(least, Math.min(most, Math.max(least, 40)));
-  }
-
-  #matching(pattern: string, generous: number, path: Path): string {
-    try {
-      return matching(pattern, this.#material.seed, generous);
-    } catch (error) {
-      if (!(error instanceof UnbuildablePattern)) throw error;
-      throw new Unbuildable(
-        `the pattern '${pattern}' has ${error.message}, for which the sandbox builds no text`,
-        path,
-      );
-    }
-  }
-
-  #phrase(least: number, most: number): string {
-    const words = this.#material.words.length > 0 ? this.#material.words : ['sandbox'];
-    let text = words[this.#choice(words.length)] ?? '';
-    while ([...text].length < least) text += ` ${words[this.#choice(words.length)]}`;
-    return [...text].slice(0, most).join('');
-  }
-
-  #number(fields: Fields, whole: boolean, path: Path): number {
-    const step = bound(fields, 'multipleOf', whole ? 1 : 0);
-    const from = Math.max(bound(fields, 'minimum', -Infinity), bound(fields, 'exclusiveMinimum', -Infinity));
-    const to = Math.min(bound(fields, 'maximum', Infinity), bound(fields, 'exclusiveMaximum', Infinity));
-    const fits = (value: number): boolean =>
-      value >= from &&
-      value <= to &&
-      value !== fields.get('exclusiveMinimum') &&
-      value !== fields.get('exclusiveMaximum') &&
-      (!whole || Number.isInteger(value)) &&
-      (step === 0 || Number.isInteger(value / step)) &&
-      Number.isFinite(value);
-    const given = this.#material.numbers.find(fits);
-    if (given !== undefined && this.#material.attempt === 0 && this.#choice(2) === 0) return given;
-    const low = Number.isFinite(from) ? from : Number.isFinite(to) ? to - 100 : 0;
-    const high = Number.isFinite(to) ? to : low + 100;
-    for (let tries = 0; tries < 64; tries++) {
-      const guess = low + this.#material.seed.fraction() * (high - low);
-      for (const value of numbersNear(guess, low, high, whole ? Math.max(1, step) : step)) {
-        if (fits(value)) return value === 0 ? 0 : value;
-      }
-    }
-    throw new Unbuildable('no number was found between its bounds', path);
-  }
-
   #frugal(depth: number): boolean {
     return depth >= FRUGAL_DEPTH || this.#nodes > FRUGAL_NODES;
   }
 
   #choice(count: number): number {
-    return count < 2 ? 0 : this.#material.seed.between(0, count - 1);
+    return choice(this.#material, count);
   }
-}
-
-function numbersNear(guess: number, low: number, high: number, step: number): number[] {
-  if (step === 0) return [Number(guess.toFixed(2)), guess, low, high];
-  const steps = Math.round(guess / step);
-  return [steps, steps + 1, steps - 1, Math.ceil(low / step), Math.floor(high / step)].map(
-    (count) => count * step,
-  );
 }
 
 const TELLTALES: Readonly<Record<string, readonly string[]>> = {
@@ -359,68 +263,6 @@ const TELLTALES: Readonly<Record<string, readonly string[]>> = {
 };
 
 const ANY_TYPE = ['string', 'number', 'boolean', 'null', 'object', 'array'];
-
-const UPPER_BOUNDS = new Set([
-  'maximum',
-  'exclusiveMaximum',
-  'maxLength',
-  'maxItems',
-  'maxProperties',
-  'maxContains',
-]);
-const LOWER_BOUNDS = new Set([
-  'minimum',
-  'exclusiveMinimum',
-  'minLength',
-  'minItems',
-  'minProperties',
-  'minContains',
-]);
-
-/** A schema that asks for what both ask for, as far as keywords can be joined. */
-function both(left: Fields, right: Fields): Map<string, unknown> {
-  const joined = new Map(left);
-  for (const [word, value] of right)
-    joined.set(word, joined.has(word) ? join(word, joined.get(word), value) : value);
-  return joined;
-}
-
-function join(word: string, left: unknown, right: unknown): unknown {
-  if (UPPER_BOUNDS.has(word)) return Math.min(Number(left), Number(right));
-  if (LOWER_BOUNDS.has(word)) return Math.max(Number(left), Number(right));
-  switch (word) {
-    case 'required':
-      return [...new Set([...strings(left), ...strings(right)])];
-    case 'properties':
-    case 'patternProperties': {
-      const joined = new Map(Object.entries(Object(left)));
-      for (const [name, schema] of Object.entries(Object(right))) {
-        joined.set(name, joined.has(name) ? { allOf: [joined.get(name), schema] } : schema);
-      }
-      return Object.fromEntries(joined);
-    }
-    case 'items':
-    case 'additionalProperties':
-    case 'contains':
-    case 'propertyNames':
-      return left === false || right === false ? false : { allOf: [left, right] };
-    case 'enum': {
-      const texts = new Set([right].flat().map((value) => JSON.stringify(value)));
-      return [left].flat().filter((value) => texts.has(JSON.stringify(value)));
-    }
-    case 'type': {
-      const types = new Set([right].flat());
-      const shared = [left]
-        .flat()
-        .filter((type) => types.has(type) || (type === 'integer' && types.has('number')));
-      return types.has('integer') && [left].flat().includes('number') ? [...shared, 'integer'] : shared;
-    }
-    case 'allOf':
-      return [...[left].flat(), ...[right].flat()];
-    default:
-      return right;
-  }
-}
 
 function rotated<T>(list: readonly T[], by: number): T[] {
   return [...list.slice(by), ...list.slice(0, by)];
@@ -441,13 +283,4 @@ function typesOf(value: unknown): string[] {
   if (Array.isArray(value)) return ['array'];
   if (typeof value === 'number') return Number.isInteger(value) ? ['integer', 'number'] : ['number'];
   return [typeof value];
-}
-
-function bound(fields: Fields, word: string, otherwise: number): number {
-  const value = fields.get(word);
-  return typeof value === 'number' ? value : otherwise;
-}
-
-function strings(value: unknown): string[] {
-  return Array.isArray(value) ? value.filter((each) => typeof each === 'string') : [];
 }

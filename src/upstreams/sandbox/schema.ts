@@ -4,7 +4,8 @@
 import vm from 'node:vm';
 import { Ajv, type ValidateFunction } from 'ajv';
 import { Ajv2020 } from 'ajv/dist/2020.js';
-import { type Material, placeInContext, Unbuildable, valueFor } from './schema-value.ts';
+import { type Material, placeInContext, Unbuildable } from './schema-material.ts';
+import { valueFor } from './schema-value.ts';
 import { Seed } from './seed.ts';
 import { Remembered } from './setting.ts';
 
@@ -67,12 +68,12 @@ function compile(schema: unknown, text: string): ValidateFunction {
   } catch (error) {
     throw new SchemaFault(`${error instanceof Error ? error.message : 'it is no JSON Schema'}.`);
   } finally {
-    // Else it would keep every $id that it has met, and refuse the second of a name.
+    // Else it would keep every schema that it has met, and refuse a second one of the same $id.
     ajv.removeSchema();
   }
 }
 
-const OPTIONS = { strict: false, validateFormats: false, addUsedSchema: false, logger: false } as const;
+const OPTIONS = { strict: false, validateFormats: false, logger: false } as const;
 const dialects: { draft7?: Ajv; draft2020?: Ajv } = {};
 
 function ajvFor(schema: unknown): Ajv {

@@ -34,8 +34,10 @@ export interface Script {
   readonly trickleBytes: number | null;
   /** The reply is exactly so many tokens long. */
   readonly tokens: number | null;
-  /** Prompt tokens said to come from the cache, and reply tokens said to be reasoning. */
+  /** Prompt tokens said to come from the provider's cache, and to be written to it. */
   readonly cached: number | null;
+  readonly cacheWrite: number | null;
+  /** Reply tokens said to be reasoning. */
   readonly reasoning: number | null;
   /** The reply is what the user said, word for word. */
   readonly echo: boolean;
@@ -52,6 +54,7 @@ export const NO_SCRIPT: Script = {
   trickleBytes: null,
   tokens: null,
   cached: null,
+  cacheWrite: null,
   reasoning: null,
   echo: false,
   usage: true,
@@ -64,7 +67,7 @@ const MAX_TOKENS = 1_000_000;
 const DEFAULT_RETRY_MS = 1_000;
 const KNOWN =
   'first-byte=<duration>, chunk=<duration>, trickle=<bytes>, tokens=<number>, cached=<number>, ' +
-  'reasoning=<number>, echo, no-usage, no-done, times=<number>, retry-after=<duration>|none, and one fault: ' +
+  'cache-write=<number>, reasoning=<number>, echo, no-usage, no-done, times=<number>, retry-after=<duration>|none, and one fault: ' +
   '<status 400 to 599>, quota, reset, cut[=<chunks>], stall[=<chunks>], malformed[=<chunks>], error[=<chunks>]';
 
 /**
@@ -103,6 +106,7 @@ class Reading {
       trickleBytes: this.#number('trickle', 1, 1_000_000),
       tokens: this.#number('tokens', 1, MAX_TOKENS),
       cached: this.#number('cached', 0, MAX_TOKENS),
+      cacheWrite: this.#number('cache-write', 0, MAX_TOKENS),
       reasoning: this.#number('reasoning', 0, MAX_TOKENS),
       echo: this.#flag('echo'),
       usage: !this.#flag('no-usage'),

@@ -5,6 +5,7 @@
 import { Seed } from './seed.ts';
 
 export const SAMPLE_RATE = 8_000;
+const MOST_COMMENT = 64 * 1024;
 const BYTES = 2;
 
 export interface WavFacts {
@@ -87,7 +88,7 @@ export function readWav(bytes: Uint8Array): WavFacts | undefined {
     if (id === 'fmt ' && length >= 16) bytesPerSecond = data.readUInt32LE(8);
     if (id === 'data') dataBytes = length;
     if (id === 'LIST' && data.toString('latin1', 0, 8) === 'INFOICMT' && length > 12) {
-      const end = Math.min(12 + data.readUInt32LE(8), length);
+      const end = Math.min(12 + data.readUInt32LE(8), length, 12 + MOST_COMMENT);
       comment = data.toString('utf8', 12, end).replace(/\0.*$/s, '');
     }
     at += 8 + length + (length % 2);
