@@ -1,9 +1,14 @@
 // Authorize: may this principal use this operation, this model, this project, from this address? A key of the wrong
-// project or organization is 401, as published; a valid key without the right is 403; what another project owns
-// does not exist.
+// project or organization, or used from the wrong address, is 401, as published; a valid key without the right is 403;
+// what another project owns does not exist.
 
 import { plainAddress } from '../keys/addresses.ts';
-import { mismatchedOrganization, mismatchedProject, missingScope } from '../keys/errors.ts';
+import {
+  addressNotAllowed,
+  mismatchedOrganization,
+  mismatchedProject,
+  missingScope,
+} from '../keys/errors.ts';
 import type { AddressRanges, Principal } from '../keys/model.ts';
 import { ApiError } from '../platform/errors.ts';
 import type { OwnedObjects } from '../upstreams/objects.ts';
@@ -58,14 +63,7 @@ function checkHeaders(call: Call, principal: ProjectPrincipal): ApiError | null 
 function checkAddress(call: Call, principal: Principal, proxies: AddressRanges | null): ApiError | null {
   if (principal.addresses === null) return null;
   const address = callerAddressOf(call.request.socket.remoteAddress, call.head.forwardedFor, proxies);
-  if (principal.addresses.includes(address)) return null;
-  return new ApiError(
-    403,
-    `IP not authorized: this API key may not be used from ${address || 'an unknown address'}.`,
-    {
-      code: 'ip_not_authorized',
-    },
-  );
+  return principal.addresses.includes(address) ? null : addressNotAllowed();
 }
 
 /**

@@ -18,6 +18,7 @@ import {
 import type { Waiting } from '../upstreams/http1/connections.ts';
 import type { ResponseHead } from '../upstreams/http1/response-parser.ts';
 import { nextTarget, type Target } from '../upstreams/routes.ts';
+import { SCRIPT_HEADER } from '../upstreams/sandbox/script.ts';
 import type { Resume } from './body.ts';
 import type { Call } from './call.ts';
 import { type ReplyHead, readReplyHead } from './reply-head.ts';
@@ -33,6 +34,7 @@ export interface Receiver {
 }
 
 const RECONNECTS = 1;
+const SANDBOX = 'sandbox';
 
 /** One call's try of one target: sends it and takes the answer, by plain callbacks. */
 export class Exchange implements Waiting, Sending {
@@ -181,7 +183,11 @@ function headFor(call: Call, target: Target): string {
     requestLine(call.operation?.method ?? 'GET', pathFor(call, target)) + target.provider.headerLines;
   if (call.body !== null) head += headerLine('content-type', contentType ?? 'application/json');
   if (accept !== null) head += headerLine('accept', accept);
-  for (let i = 0; i + 1 < passed.length; i += 2) head += headerLine(passed[i] ?? '', passed[i + 1] ?? '');
+  for (let i = 0; i + 1 < passed.length; i += 2) {
+    const name = passed[i] ?? '';
+    if (name !== SCRIPT_HEADER || target.provider.name === SANDBOX)
+      head += headerLine(name, passed[i + 1] ?? '');
+  }
   return head;
 }
 

@@ -4,6 +4,7 @@
 
 import type { Bounds } from '../config/model.ts';
 import { ApiError } from '../platform/errors.ts';
+import { SCRIPT_HEADER } from '../upstreams/sandbox/script.ts';
 import type { Call, Head } from './call.ts';
 import { matchOperation, type Operation } from './operations.ts';
 import type { Verdict } from './verdict.ts';
@@ -27,7 +28,7 @@ const PASSED: ReadonlySet<string> = new Set([
   'openai-beta',
   'idempotency-key',
   'x-client-request-id',
-  'x-sandbox-script',
+  SCRIPT_HEADER,
 ]);
 
 type Use = Single | 'host' | 'passed' | 'dropped';

@@ -38,11 +38,11 @@ export function relay(call: Call, clock: Clock, counter: TokenCounter, resume: R
       },
     );
   }
-  if (head.status >= 400 && !head.isJson) {
+  if ((head.status >= 400 && !head.isJson) || (head.status >= 300 && head.status < 400)) {
     exchange.receiver = IGNORED;
     call.abort?.(new Error('the answer is not of the API'));
     return new ApiError(
-      head.status >= 500 ? 502 : head.status,
+      head.status >= 400 && head.status < 500 ? head.status : 502,
       `The provider answered ${head.status} without saying why.`,
       {
         code: 'provider_error',

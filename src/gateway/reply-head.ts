@@ -14,12 +14,13 @@ export interface ReplyHead {
   readonly passed: readonly string[];
 }
 
-type Use = 'type' | 'length' | 'id' | 'pass';
+type Use = 'type' | 'length' | 'coding' | 'id' | 'pass';
 
 const USES: ReadonlyMap<string, Use> = new Map([
   ['content-type', 'type'],
   ['content-length', 'length'],
   ['x-request-id', 'id'],
+  ['content-encoding', 'coding'],
   ['content-disposition', 'pass'],
   ['content-language', 'pass'],
   ['retry-after', 'pass'],
@@ -32,6 +33,8 @@ export function readReplyHead({ status, headers }: ResponseHead): ReplyHead {
   const passed: string[] = [];
   let contentType = '';
   let contentLength = -1;
+  // A provider that codes its body although none was asked for is passed on unread.
+  let coded = false;
   for (let i = 0; i + 1 < headers.length; i += 2) {
     const name = headers[i] ?? '';
     const use = USES.get(name);
@@ -39,14 +42,17 @@ export function readReplyHead({ status, headers }: ResponseHead): ReplyHead {
     const value = headers[i + 1] ?? '';
     if (use === 'type') contentType = value;
     else if (use === 'length') contentLength = Number(value);
-    else if (use === 'id') passed.push('x-provider-request-id', value);
+    else if (use === 'coding') {
+      coded = value.toLowerCase() !== 'identity';
+      passed.push(name, value);
+    } else if (use === 'id') passed.push('x-provider-request-id', value);
     else passed.push(name, value);
   }
-  const isEventStream = contentType.startsWith('text/event-stream');
+  const isEventStream = !coded && contentType.startsWith('text/event-stream');
   return {
     status,
     contentType,
-    isJson: contentType.startsWith('application/json'),
+    isJson: !coded && contentType.startsWith('application/json'),
     isEventStream,
     contentLength,
     passed,

@@ -65,6 +65,7 @@ export class Road {
   readonly #parts: RoadParts;
   readonly admission: Admission;
   readonly #underway = new Set<Call>();
+  #stopping = false;
   readonly #sweeping: NodeJS.Timeout;
   readonly #now = (): number => this.#parts.clock.monotonic();
 
@@ -80,6 +81,8 @@ export class Road {
     const at = clock.now();
     const call = new Call(request, response, newRequestId(at), at, clock.monotonic());
     this.#underway.add(call);
+    // A connection that is kept would bring the next call to a server that is stopping.
+    if (this.#stopping) response.shouldKeepAlive = false;
     response.on('close', () => this.#gone(call));
     this.#go(call);
   }
@@ -211,6 +214,7 @@ export class Road {
   /** Waits until every call has ended, at most `ms`; then ends those that are left, which are settled too. */
   async drain(ms: number): Promise<void> {
     const { clock, journal } = this.#parts;
+    this.#stopping = true;
     const until = clock.monotonic() + ms;
     while (this.#underway.size > 0 && clock.monotonic() < until) {
       await new Promise((resolve) => setTimeout(resolve, 20));

@@ -24,7 +24,7 @@ export interface Doors {
   /** Resolves with what is wrong, or null when the server can serve. */
   readonly readiness: () => Promise<string | null>;
   /** The exposition, or a refusal for a key without the right. */
-  readonly metrics: (authorization: string | undefined) => string | ApiError;
+  readonly metrics: (request: IncomingMessage) => string | ApiError;
 }
 
 /** Which doors a listener has: all of them, or, where administration has a listener of its own, its part. */
@@ -55,7 +55,7 @@ function dispatch(doors: Doors, side: Side, request: IncomingMessage, response: 
   if (target === '/healthz') return answerText(response, 200, 'application/json', '{"status":"ok"}');
   if (target === '/readyz') return answerReadiness(doors, response);
   if (target === '/metrics' && side !== 'data') {
-    const text = doors.metrics(request.headers.authorization);
+    const text = doors.metrics(request);
     return text instanceof ApiError
       ? answerError(response, text)
       : answerText(response, 200, EXPOSITION_TYPE, text);

@@ -1,4 +1,5 @@
 import { connect } from 'node:net';
+import { gzipSync } from 'node:zlib';
 import OpenAI from 'openai';
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import type { UsageEvent } from '../../src/spend/usage.ts';
@@ -242,6 +243,29 @@ describe('what reaches the caller', () => {
     expect(error.message).not.toContain('provider-secret');
   });
 
+  it('does not follow where a provider redirects, nor pass it on', async () => {
+    upstream.answer = (_asked, response) => {
+      response.writeHead(302, { location: 'http://169.254.169.254/', 'content-type': 'application/json' });
+      response.end('{}');
+    };
+    const reply = await post(CHAT, { redirect: 'manual' });
+    expect(reply.headers.get('location')).toBeNull();
+    expect(await errorOf(reply)).toMatchObject({ status: 502, code: 'provider_error' });
+  });
+
+  it('is passed on as it is when a provider codes it although it was asked not to', async () => {
+    const coded = gzipSync(JSON.stringify(completion('one two')));
+    upstream.answer = (_asked, response) => {
+      response.writeHead(200, {
+        'content-type': 'application/json',
+        'content-encoding': 'gzip',
+        'content-length': coded.length,
+      });
+      response.end(coded);
+    };
+    expect(await (await post(CHAT)).json()).toEqual(completion('one two'));
+  });
+
   it('is an error of the API where the provider answers with a page', async () => {
     upstream.answer = (_asked, response) => {
       response.writeHead(503, { 'content-type': 'text/html' });
@@ -252,6 +276,17 @@ describe('what reaches the caller', () => {
       type: 'server_error',
       code: 'provider_error',
     });
+  });
+});
+
+describe('a script for the sandbox', () => {
+  it('is not shown to any other provider', async () => {
+    await post(CHAT, { headers: { 'x-sandbox-script': '429' } });
+    expect(upstream.asked.at(-1)?.headers['x-sandbox-script']).toBeUndefined();
+    const reply = await post(JSON.stringify({ model: 'sandbox-small', messages: MESSAGES }), {
+      headers: { 'x-sandbox-script': '429' },
+    });
+    expect(reply.status).toBe(429);
   });
 });
 
@@ -422,7 +457,7 @@ describe('who may call', () => {
     });
     const away = await server.createKey({ name: 'away', addresses: ['10.0.0.0/8'] });
     expect(await errorOf(await post(CHAT, { key: away.value }))).toMatchObject({
-      status: 403,
+      status: 401,
       code: 'ip_not_authorized',
     });
   });
