@@ -29,7 +29,8 @@ function countOrNull(job: CountJob): TokenCount | null {
   try {
     const bytes = typeof job.text === 'string' ? Buffer.from(job.text) : bufferOver(job.text);
     const text = bytes.toString();
-    if (job.kind === 'request-json') return isBearable(bytes) ? countPrompt(JSON.parse(text), job.model) : null;
+    if (job.kind === 'request-json')
+      return isBearable(bytes) ? countPrompt(JSON.parse(text), job.model) : null;
     const encoding = encodingFor(job.model);
     const count = Tokenizer.of(encoding.name).count(text);
     return { tokens: count.tokens, exact: count.exact && encoding.known };
