@@ -91,8 +91,16 @@ export async function runServer(config: Config, io: Io): Promise<RunningServer> 
         }),
       ),
       readiness: async () => (draining ? 'the server is stopping' : await unready(store)),
-      metrics: (authorization) =>
-        authenticateAdmin(registry, authorization) ??
+      metrics: (request) =>
+        authenticateAdmin(
+          registry,
+          request.headers.authorization,
+          callerAddressOf(
+            request.socket.remoteAddress,
+            request.headers['x-forwarded-for']?.toString() ?? null,
+            proxies,
+          ),
+        ) ??
         metrics.text({
           underway: () => road.admission.underway,
           pendingEvents: () => journal.pending,
