@@ -72,6 +72,8 @@ export class Call {
   /** Monotonic time of the last byte to or from the caller, and from the provider. */
   active: number;
 
+  /** Where it stands among the calls under way; -1: it does not. */
+  place = -1;
   /** The step of the road that it is at. */
   step = 0;
   /** Set once the reply is complete or the caller is gone: nothing more may be written. */

@@ -36,6 +36,7 @@ import { leaveRelay, relay } from './relay.ts';
 import { internalError, refuse } from './reply.ts';
 import { reserve, unreserve } from './reserve.ts';
 import { settle } from './settle.ts';
+import { Underway } from './underway.ts';
 import { FORWARD, LATER, type Verdict } from './verdict.ts';
 
 export interface RoadParts {
@@ -64,7 +65,7 @@ const END = 10;
 export class Road {
   readonly #parts: RoadParts;
   readonly admission: Admission;
-  readonly #underway = new Set<Call>();
+  readonly #underway = new Underway();
   #stopping = false;
   readonly #sweeping: NodeJS.Timeout;
   readonly #now = (): number => this.#parts.clock.monotonic();
@@ -80,7 +81,7 @@ export class Road {
     const { clock } = this.#parts;
     const at = clock.now();
     const call = new Call(request, response, newRequestId(at), at, clock.monotonic());
-    this.#underway.add(call);
+    this.#underway.enter(call);
     // A connection that is kept would bring the next call to a server that is stopping.
     if (this.#stopping) response.shouldKeepAlive = false;
     response.on('close', () => this.#gone(call));
@@ -160,7 +161,7 @@ export class Road {
 
   /** The connection let go of the call: at its end as a rule, before it when the caller went away. */
   #gone(call: Call): void {
-    this.#underway.delete(call);
+    this.#underway.leave(call);
     if (call.over) return;
     call.over = true;
     call.status = CLIENT_CLOSED;
@@ -177,7 +178,7 @@ export class Road {
   sweep(): void {
     const { bounds, clock } = this.#parts;
     const now = clock.monotonic();
-    for (const call of this.#underway) {
+    for (const call of this.#underway.calls()) {
       const idle = now - call.active;
       if (call.over || call.paused) {
         // The caller reads nothing of what waits for it.
@@ -219,7 +220,7 @@ export class Road {
     while (this.#underway.size > 0 && clock.monotonic() < until) {
       await new Promise((resolve) => setTimeout(resolve, 20));
     }
-    for (const call of this.#underway) call.response.destroy();
+    for (const call of this.#underway.calls()) call.response.destroy();
     clearInterval(this.#sweeping);
     // Calls that were cut a moment ago are still being counted; each has a place in the journal.
     const last = clock.monotonic() + LAST_COUNTS_MS;
