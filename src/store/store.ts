@@ -31,7 +31,11 @@ export interface Store {
   /** Within a `write`: says that an object changed, so that every node reads it again. */
   announce(tx: Tx, kind: Change['kind'], objectId: string, atMs: number): Promise<void>;
 
-  /** Appends a segment of usage events; resolves when it is durable (fsync or commit), never before. */
+  /**
+   * Appends a segment of usage events; resolves when it is durable (fsync or commit), never before. Its payload must
+   * not change until then. The same segment again (same node, times, count and checksum) counts once, so that an
+   * append whose answer was lost can be repeated.
+   */
   appendSegment(segment: NewSegment): Promise<void>;
 
   /**
@@ -44,8 +48,9 @@ export interface Store {
   lastChange(): Promise<number>;
 
   /**
-   * Calls `notice` for each change after `since`, in order, until the returned function is called. On SQLite only
-   * this process writes, and a change is noticed as soon as it commits; on PostgreSQL within the stated bound.
+   * Calls `notice` for each change after `since`, in order, until the returned function is called. A change of this
+   * node is noticed before its `write` resolves (so `notice` must not `write`); one of another node, on PostgreSQL,
+   * within a second. If `notice` fails, the same changes come again, and the `write` that waits for it is a 503.
    */
   follow(since: number, notice: (changes: readonly Change[]) => void | Promise<void>): () => Promise<void>;
 
