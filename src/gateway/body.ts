@@ -5,7 +5,7 @@ import { Busboy } from '@fastify/busboy';
 import type { Bounds } from '../config/model.ts';
 import { sizeOfForm, sizeOfJson } from '../limits/estimate.ts';
 import { ApiError } from '../platform/errors.ts';
-import { ObjectScan } from '../platform/json-scan.ts';
+import { MOST_VALUES, ObjectScan } from '../platform/json-scan.ts';
 import { type Asked, type Call, NOTHING_ASKED } from './call.ts';
 import { tooLarge } from './receive.ts';
 import { references } from './references.ts';
@@ -55,6 +55,7 @@ function understandJson(call: Call, body: Buffer, bounds: Bounds): ApiError | nu
   if (scan === 'too_deep') {
     return new ApiError(400, `The JSON body is nested deeper than ${bounds.jsonDepth} levels.`);
   }
+  if (scan === 'too_many') return new ApiError(400, `The JSON body holds more than ${MOST_VALUES} values.`);
   if (scan === 'ambiguous') {
     return new ApiError(
       400,

@@ -142,8 +142,8 @@ export class Call {
   objectId: string | null = null;
   /** Text that the model wrote and whose tokens nobody stated: it is counted when the call is settled. */
   output: Buffer | null = null;
-  /** Tokens of a long stream's text that were counted while it ran. */
-  spilled: Promise<number> | null = null;
+  /** Bytes of such text beyond what was kept of a very long stream. */
+  unkept = 0;
 
   constructor(request: IncomingMessage, response: ServerResponse, id: RequestId, at: number, began: number) {
     this.request = request;

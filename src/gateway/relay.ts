@@ -4,7 +4,6 @@
 
 import type { Clock } from '../platform/clock.ts';
 import { ApiError } from '../platform/errors.ts';
-import type { TokenCounter } from '../spend/count.ts';
 import { outputText, usageOf } from '../spend/meter/reply.ts';
 import { StreamMeter } from '../spend/meter/stream.ts';
 import { noUsage } from '../spend/usage.ts';
@@ -20,7 +19,7 @@ const READ_BYTES = 64 * 1024 * 1024;
 const ONE_WRITE_BYTES = 64 * 1024;
 
 /** The step: attaches the relay that fits the answer. Goes on to settle when the answer has ended. */
-export function relay(call: Call, clock: Clock, counter: TokenCounter, resume: Resume): Verdict {
+export function relay(call: Call, clock: Clock, resume: Resume): Verdict {
   const exchange = call.exchange;
   const head = exchange?.reply;
   if (!exchange || !head) throw new Error('relay without an answer');
@@ -51,7 +50,7 @@ export function relay(call: Call, clock: Clock, counter: TokenCounter, resume: R
     );
   }
   exchange.receiver = head.isEventStream
-    ? new StreamRelay(call, exchange, head, clock, counter, resume)
+    ? new StreamRelay(call, exchange, head, clock, resume)
     : new WholeRelay(call, exchange, head, clock, resume);
   return LATER;
 }
@@ -176,14 +175,7 @@ class StreamRelay implements Receiver {
   readonly #resume: Resume;
   readonly #watch: StreamMeter;
 
-  constructor(
-    call: Call,
-    exchange: Exchange,
-    head: ReplyHead,
-    clock: Clock,
-    counter: TokenCounter,
-    resume: Resume,
-  ) {
+  constructor(call: Call, exchange: Exchange, head: ReplyHead, clock: Clock, resume: Resume) {
     this.#call = call;
     this.#exchange = exchange;
     this.#head = head;
@@ -191,10 +183,7 @@ class StreamRelay implements Receiver {
     this.#resume = resume;
     call.streamed = true;
     const strips = !call.asked.wantsUsage && (call.meter === 'chat' || call.meter === 'completions');
-    this.#watch = new StreamMeter(call.meter, strips, call.asked.keeps, (spilled) => {
-      const counted = counter.count('text', spilled, call.target?.model ?? '').then((count) => count.tokens);
-      call.spilled = call.spilled === null ? counted : sum(call.spilled, counted);
-    });
+    this.#watch = new StreamMeter(call.meter, strips, call.asked.keeps);
   }
 
   data(chunk: Buffer): boolean {
@@ -244,17 +233,16 @@ class StreamRelay implements Receiver {
     call.usage = this.#watch.usage;
     call.objectId = this.#watch.objectId;
     if (call.usage !== null) call.source = 'provider';
-    else if (this.#head.status < 400) call.output = this.#watch.remainder();
+    else if (this.#head.status < 400) {
+      call.output = this.#watch.words();
+      call.unkept = this.#watch.unkept;
+    }
   }
 }
 
 /** The caller went away in the middle of an answer: notes what came until then. */
 export function leaveRelay(call: Call): void {
   if (call.exchange?.receiver instanceof StreamRelay) call.exchange.receiver.leave();
-}
-
-async function sum(a: Promise<number>, b: Promise<number>): Promise<number> {
-  return (await a) + (await b);
 }
 
 function parse(bytes: Buffer): unknown {

@@ -109,7 +109,7 @@ export class Road {
           ? answerModels(call, clock, routes)
           : forward(call, clock, this.#resume);
       case 7:
-        return call.over ? null : relay(call, clock, counter, this.#resume);
+        return call.over ? null : relay(call, clock, this.#resume);
       case SETTLE:
         return settle(call, this.admission, counter, this.#resume);
       default:

@@ -10,6 +10,8 @@ import type { Resume } from './body.ts';
 import type { Call } from './call.ts';
 import { LATER, type Verdict } from './verdict.ts';
 
+/** For what was written beyond a megabyte: the usual ratio of English. */
+const BYTES_A_TOKEN = 4;
 const COUNTED: ReadonlySet<Meter> = new Set(['chat', 'completions', 'responses', 'embeddings']);
 
 export function settle(call: Call, admission: Admission, counter: TokenCounter, resume: Resume): Verdict {
@@ -42,7 +44,6 @@ async function count(call: Call, counter: TokenCounter): Promise<void> {
   const input = await counter.count('request-json', call.body ?? Buffer.alloc(0), model);
   const output =
     call.output === null || call.output.length === 0 ? null : await counter.count('text', call.output, model);
-  const spilled = call.spilled === null ? 0 : await call.spilled;
-  call.usage = countedUsage(input.tokens, (output?.tokens ?? 0) + spilled);
+  call.usage = countedUsage(input.tokens, (output?.tokens ?? 0) + Math.ceil(call.unkept / BYTES_A_TOKEN));
   call.source = 'counted';
 }

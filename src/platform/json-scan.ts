@@ -11,7 +11,10 @@ export interface Member {
   readonly end: number;
 }
 
-export type ScanRefusal = 'not_an_object' | 'too_deep' | 'ambiguous';
+export type ScanRefusal = 'not_an_object' | 'too_deep' | 'too_many' | 'ambiguous';
+
+/** More values than this make a body of a few megabytes hundreds of megabytes of objects once it is parsed. */
+export const MOST_VALUES = 500_000;
 
 const QUOTE = 0x22;
 const BACKSLASH = 0x5c;
@@ -47,6 +50,7 @@ export class ObjectScan {
     if (bytes[at] !== OPEN_BRACE) return 'not_an_object';
     this.open = at + 1;
     let depth = 1;
+    let values = 0;
     let name: string | null = null;
     let valueStart = -1;
     for (at += 1; at < length; at++) {
@@ -65,7 +69,10 @@ export class ObjectScan {
       } else if (byte === OPEN_BRACE || byte === OPEN_BRACKET) {
         if (depth === 1 && valueStart < 0) valueStart = at;
         if (++depth > maxDepth) return 'too_deep';
-      } else if (byte === CLOSE_BRACE || byte === CLOSE_BRACKET || (byte === COMMA && depth === 1)) {
+        if (++values > MOST_VALUES) return 'too_many';
+      } else if (byte === COMMA && depth > 1) {
+        if (++values > MOST_VALUES) return 'too_many';
+      } else if (byte === CLOSE_BRACE || byte === CLOSE_BRACKET || byte === COMMA) {
         if (depth === 1) {
           if (name !== null && valueStart >= 0 && interest.has(name)) {
             if (this.members.has(name)) return 'ambiguous';

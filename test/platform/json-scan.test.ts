@@ -93,6 +93,13 @@ describe('looking over a JSON body before it is parsed', () => {
     expect(over('"text"')).toBe('not_an_object');
   });
 
+  it('refuses a body of more values than memory should hold', () => {
+    const many = (count: number): unknown =>
+      ObjectScan.over(Buffer.from(`{"x":[${'[],'.repeat(count)}[]]}`), 8, NAMES);
+    expect(many(249_000)).toBeInstanceOf(ObjectScan);
+    expect(many(251_000)).toBe('too_many');
+  });
+
   it('never throws and never hangs, whatever the bytes', () => {
     fc.assert(
       fc.property(fc.uint8Array({ maxLength: 200 }), (bytes) => {
@@ -102,7 +109,7 @@ describe('looking over a JSON body before it is parsed', () => {
   });
 
   it('passes a long string in one go', () => {
-    const text = JSON.stringify({ messages: `${'x'.repeat(1_000_000)}\\"` + '"'.repeat(99), model: 'm' });
+    const text = JSON.stringify({ messages: `${'x'.repeat(1_000_000)}\\"${'"'.repeat(99)}`, model: 'm' });
     const member = scan(text).members.get('model');
     expect(text.slice(member?.start, member?.end)).toBe('"m"');
   });

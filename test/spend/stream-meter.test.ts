@@ -49,7 +49,7 @@ describe('watching a stream', () => {
     fc.assert(
       fc.property(words, breaks, cuts, (texts, end, at) => {
         const text = [...texts.map((word) => chunk(word)), closing, 'data: [DONE]', ''].join(end);
-        const meter = new StreamMeter('chat', false, false, () => {});
+        const meter = new StreamMeter('chat', false, false);
         expect(run(meter, split(Buffer.from(text), at))).toBe(text);
         expect(meter.usage).toMatchObject({ input: 11, cachedInput: 4, output: 5, reasoning: 2 });
       }),
@@ -61,7 +61,7 @@ describe('watching a stream', () => {
       fc.property(words, breaks, cuts, (texts, end, at) => {
         const events = texts.map((word) => chunk(word));
         const text = [...events, closing, 'data: [DONE]', ''].join(end);
-        const meter = new StreamMeter('chat', true, false, () => {});
+        const meter = new StreamMeter('chat', true, false);
         expect(run(meter, split(Buffer.from(text), at))).toBe([...events, 'data: [DONE]', ''].join(end));
         expect(meter.usage?.output).toBe(5);
       }),
@@ -70,7 +70,7 @@ describe('watching a stream', () => {
 
   it('keeps an event that states usage and still has choices', () => {
     const last = chunk('bye', USAGE);
-    const meter = new StreamMeter('chat', true, false, () => {});
+    const meter = new StreamMeter('chat', true, false);
     expect(run(meter, [Buffer.from(`${last}\n\ndata: [DONE]\n\n`)])).toBe(`${last}\n\ndata: [DONE]\n\n`);
     expect(meter.usage?.input).toBe(11);
   });
@@ -79,20 +79,20 @@ describe('watching a stream', () => {
     fc.assert(
       fc.property(words, cuts, (texts, at) => {
         const text = `${texts.map((word) => chunk(word, undefined)).join('\n\n')}\n\n`;
-        const meter = new StreamMeter('chat', false, false, () => {});
+        const meter = new StreamMeter('chat', false, false);
         run(meter, split(Buffer.from(text), at));
-        expect(meter.remainder().toString('utf8')).toBe(texts.join('').toWellFormed());
+        expect(meter.words().toString('utf8')).toBe(texts.join('').toWellFormed());
       }),
     );
   });
 
-  it('hands long text over in bounded portions', () => {
-    const spilled: Buffer[] = [];
-    const meter = new StreamMeter('chat', false, false, (text) => spilled.push(text));
-    for (let i = 0; i < 100; i++) meter.push(Buffer.from(`${chunk('x'.repeat(1_000), undefined)}\n\n`));
-    const total = spilled.reduce((sum, text) => sum + text.length, meter.remainder().length);
-    expect(total).toBe(100_000);
-    expect(Math.max(...spilled.map((text) => text.length))).toBeLessThan(20_000);
+  it('keeps a megabyte of long text, and knows how much more there was', () => {
+    const meter = new StreamMeter('chat', false, false);
+    for (let i = 0; i < 3_000; i++) meter.push(Buffer.from(`${chunk('x'.repeat(1_000), undefined)}\n\n`));
+    const kept = meter.words().length;
+    expect(kept).toBeGreaterThanOrEqual(1024 * 1024);
+    expect(kept).toBeLessThan(1100 * 1024);
+    expect(kept + meter.unkept).toBe(3_000_000);
   });
 
   it('reads usage and id of a Responses stream from its own place, not from a schema that is echoed', () => {
@@ -115,14 +115,14 @@ describe('watching a stream', () => {
     const events = [created, { type: 'response.output_text.delta', delta: 'hi' }, completed]
       .map((event) => `event: ${event.type}\ndata: ${JSON.stringify(event)}\n\n`)
       .join('');
-    const meter = new StreamMeter('responses', false, true, () => {});
+    const meter = new StreamMeter('responses', false, true);
     expect(run(meter, [Buffer.from(events)])).toBe(events);
     expect(meter.objectId).toBe('resp_1');
     expect(meter.usage).toMatchObject({ input: 21, output: 8, reasoning: 3, searches: 1 });
   });
 
   it('does not hold an endless event', () => {
-    const meter = new StreamMeter('chat', true, false, () => {});
+    const meter = new StreamMeter('chat', true, false);
     let passed = 0;
     for (let i = 0; i < 200; i++) passed += meter.push(Buffer.alloc(64 * 1024, 0x78))?.length ?? 0;
     expect(passed).toBeGreaterThan(4 * 1024 * 1024);

@@ -5,8 +5,8 @@
 // the usage (`stream_options.include_usage`) the extra closing event is taken out again, and then an event is
 // passed on when it is complete.
 //
-// Memory is bounded a stream: an event longer than EVENT_BYTES is passed on unread, and noted text is handed over
-// each TEXT_CHARS.
+// Memory is bounded a stream: an event longer than EVENT_BYTES is passed on unread, and of the noted text at most
+// KEPT_BYTES are kept; how much more there was is known.
 //
 // Format: WHATWG HTML, section 9.2 (server-sent events).
 
@@ -15,7 +15,8 @@ import type { Meter } from './model.ts';
 import { usageOf } from './reply.ts';
 
 const EVENT_BYTES = 8 * 1024 * 1024;
-const TEXT_CHARS = 16 * 1024;
+const PORTION_CHARS = 16 * 1024;
+const KEPT_BYTES = 1024 * 1024;
 const USAGE = '"usage"';
 const DATA = 'data:';
 
@@ -34,28 +35,31 @@ export class StreamMeter {
   /** Events seen, the closing `[DONE]` included. */
   events = 0;
 
+  /** Bytes that the model wrote beyond those kept. */
+  unkept = 0;
+
   readonly #meter: Meter;
   readonly #strip: boolean;
   readonly #words: readonly string[];
-  readonly #spill: (text: Buffer) => void;
   #wantsId: boolean;
   /** The beginning of an event whose end has not come yet. */
   #held: string[] = [];
   #heldChars = 0;
   #tail = '';
   #text = '';
+  /** Noted text as bytes, which are a tenth of what the strings would hold on to. */
+  #portions: Buffer[] = [];
+  #kept = 0;
 
   /**
    * @param strip take the event out that states usage and has no choices
    * @param wantsId read `response.id` from the first event
-   * @param spill takes noted text each time there is TEXT_CHARS of it
    */
-  constructor(meter: Meter, strip: boolean, wantsId: boolean, spill: (text: Buffer) => void) {
+  constructor(meter: Meter, strip: boolean, wantsId: boolean) {
     this.#meter = meter;
     this.#strip = strip;
     this.#wantsId = wantsId;
     this.#words = WORDS[meter] ?? [];
-    this.#spill = spill;
   }
 
   /** Takes what came and returns what is to be passed on: `chunk` itself in all but the rarest case. */
@@ -82,11 +86,19 @@ export class StreamMeter {
     return this.#strip && removed === null ? Buffer.from(rest, 'latin1') : null;
   }
 
-  /** The text noted and not handed over yet. */
-  remainder(): Buffer {
-    const contents = Buffer.from(this.#text, 'latin1');
-    this.#text = '';
+  /** What the model wrote, as far as it was noted and kept. */
+  words(): Buffer {
+    this.#store();
+    const contents = Buffer.concat(this.#portions);
+    this.#portions = [];
     return contents.includes(0x5c) ? unescaped(contents) : contents;
+  }
+
+  #store(): void {
+    if (this.#kept < KEPT_BYTES) this.#portions.push(Buffer.from(this.#text, 'latin1'));
+    else this.unkept += this.#text.length;
+    this.#kept += this.#text.length;
+    this.#text = '';
   }
 
   /** No event ends in this piece: it waits for the rest, unless it has become too long to be waited for. */
@@ -144,7 +156,7 @@ export class StreamMeter {
         at = text.indexOf(word, to);
       }
     }
-    if (this.#text.length >= TEXT_CHARS) this.#spill(this.remainder());
+    if (this.#text.length >= PORTION_CHARS) this.#store();
   }
 
   #readId(text: string, end: number): void {
