@@ -1,5 +1,6 @@
-// The table of limits that holds until the administrator writes another. It is made for a server of one's own: the
-// first tier is wide enough for a team's daily work and narrow enough to stop a runaway loop within a minute.
+// The table of limits that holds until the administrator writes another. It is made for a server of one's own: its
+// amounts protect against a loop that runs away, they are no business model. The first tier is wide enough for a whole
+// company's daily work; what a runaway loop can do in a minute is bounded all the same.
 
 import { type LimitTables, parseTables, type TableInput } from './tables.ts';
 
@@ -29,7 +30,7 @@ function tier(
       },
       'gpt-4.1-long-context': {
         requests_per_minute: Math.ceil(rpm / 5),
-        tokens_per_minute: Math.max(tpm, 5_000_000),
+        tokens_per_minute: tpm,
       },
     },
   };
@@ -37,12 +38,12 @@ function tier(
 
 export const DEFAULT_TABLE: TableInput = {
   tiers: [
-    tier('free', 0, 0, 1_000, 1_000_000),
-    tier('1', 5, 0, 3_000, 2_000_000),
-    tier('2', 50, 7, 5_000, 5_000_000),
-    tier('3', 100, 7, 10_000, 10_000_000),
-    tier('4', 250, 14, 20_000, 40_000_000),
-    tier('5', 1_000, 30, 60_000, 200_000_000),
+    tier('free', 0, 0, 10_000, 20_000_000),
+    tier('1', 5, 0, 15_000, 30_000_000),
+    tier('2', 50, 7, 20_000, 40_000_000),
+    tier('3', 100, 7, 30_000, 60_000_000),
+    tier('4', 250, 14, 50_000, 100_000_000),
+    tier('5', 1_000, 30, 100_000, 500_000_000),
   ],
   groups: {},
   long_context: {
