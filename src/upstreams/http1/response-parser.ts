@@ -37,6 +37,19 @@ const CONTROL = /[\x00-\x08\x0a-\x1f\x7f]/;
 const LENGTH = /^[0-9]{1,15}$/;
 const CHUNK_SIZE = /^([0-9A-Fa-f]{1,12})[\t ]*(?:;[\t\x20-\x7e\x80-\xff]*)?$/;
 
+/** A provider spells its names the same way in every answer; each spelling is checked once. Bounded. */
+const spellings = new Map<string, string>();
+const SPELLINGS_KEPT = 512;
+
+function lowerName(name: string): string {
+  const known = spellings.get(name);
+  if (known !== undefined) return known;
+  if (!NAME.test(name)) throw new ResponseSyntaxError('a header name is malformed');
+  const lower = name.toLowerCase();
+  if (spellings.size < SPELLINGS_KEPT) spellings.set(name, lower);
+  return lower;
+}
+
 export class ResponseParser {
   readonly #events: ResponseEvents;
   readonly #headChars: number;
@@ -132,11 +145,9 @@ export class ResponseParser {
       if (lineEnd < 0) lineEnd = text.length;
       const colon = text.indexOf(':', from);
       if (colon < 0 || colon > lineEnd) throw new ResponseSyntaxError('a header line has no colon');
-      const name = text.slice(from, colon);
-      if (!NAME.test(name)) throw new ResponseSyntaxError('a header name is malformed');
+      const lower = lowerName(text.slice(from, colon));
       const value = text.slice(colon + 1, lineEnd).trim();
       if (CONTROL.test(value)) throw new ResponseSyntaxError('a header value has a control character');
-      const lower = name.toLowerCase();
       headers.push(lower, value);
       if (lower === 'content-length') {
         if (length >= 0 || !LENGTH.test(value))
