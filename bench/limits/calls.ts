@@ -61,7 +61,10 @@ export function measureCalls(scale: number): Row[] {
     const { keyId, projectId } = callOf(i);
     return { keyId, projectId };
   });
-  const spread = microseconds(times, (i) => run({ ...one, ...callers[(i * 7919) % callers.length] }, false));
+  const spread = microseconds(times, (i) => {
+    const caller = callers[(i * 7919) % callers.length];
+    if (caller !== undefined) run({ ...one, keyId: caller.keyId, projectId: caller.projectId }, false);
+  });
 
   const users = callOf(2, 'user-00000000');
   const named = microseconds(times, (i) => run({ ...users, endUser: `user-${i & 0xffff}` }, true));

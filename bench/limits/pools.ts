@@ -12,13 +12,13 @@ export function measurePools(scale: number): Row[] {
   const limiter = new MemoryLimiter({ clock });
   const line = lineOf('end_user', 'all', 'all', 'requests_per_day');
   const rate = rateOf(1_000, 86_400_000);
+  const took = new Float32Array(wanted);
   const before = memory();
-  let longest = 0;
   const began = performance.now();
   for (let i = 0; i < wanted; i++) {
     const start = performance.now();
     limiter.admit(demandOf(new Pool(subjectOf('end_user', `proj_1:user-${i}`, 'org-1'), line, rate)));
-    longest = Math.max(longest, performance.now() - start);
+    took[i] = performance.now() - start;
   }
   const each = ((performance.now() - began) * 1000) / wanted;
   const held = limiter.pools;
@@ -44,7 +44,11 @@ export function measurePools(scale: number): Row[] {
     { what: 'memory: resident memory a bucket', value: rss / held, unit: 'bytes' },
     { what: 'memory: resident memory of all', value: rss / 2 ** 20, unit: 'MiB' },
     { what: 'memory: a call that makes a new bucket', value: each, unit: 'µs' },
-    { what: 'memory: longest such call (a shard grows)', value: longest, unit: 'ms' },
+    {
+      what: 'memory: such a call, 99.99th of 100 (one in 900 makes a shard grow)',
+      value: (took.sort()[Math.floor(wanted * 0.9999)] ?? 0) * 1000,
+      unit: 'µs',
+    },
     { what: 'memory: calls until full buckets are gone, a bucket', value: calls / held, unit: 'calls' },
     { what: 'memory: arrays left then', value: limiter.bytes / 2 ** 20, unit: 'MiB' },
   ];

@@ -103,10 +103,17 @@ export class Tightest {
 
 /** What the reply's headers say: the tightest pool of each kind, after the verdict. */
 export class Standing {
-  readonly requests = new Tightest();
-  readonly tokens = new Tightest();
-  readonly projectTokens = new Tightest();
-  readonly images = new Tightest();
+  readonly requests: Tightest;
+  readonly tokens: Tightest;
+  readonly projectTokens: Tightest;
+  readonly images: Tightest;
+
+  constructor() {
+    this.requests = new Tightest();
+    this.tokens = new Tightest();
+    this.projectTokens = new Tightest();
+    this.images = new Tightest();
+  }
 
   see(pool: Pool, used: number): void {
     const { quantity } = pool;

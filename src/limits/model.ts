@@ -72,29 +72,28 @@ export interface Line {
 }
 
 /** More names than this share one pool, so that a caller who invents model names cannot grow memory. */
-const MAX_NAMES = 50_000;
-const names = new Map<string, readonly Line[]>();
+const MAX_NAMES = 20_000;
+const names = new Map<string, { readonly first: number; readonly lines: Partial<Record<Dimension, Line>> }>();
 
 /** The line of that scope, cover, name and dimension. Kept for good; bounded. */
 export function lineOf(scope: Scope, cover: Cover, name: string, dimension: Dimension): Line {
   const key = `${scope}:${cover}:${name}`;
-  let lines = names.get(key);
-  if (lines === undefined) {
+  let known = names.get(key);
+  if (known === undefined) {
     if (names.size >= MAX_NAMES && name !== '*') return lineOf(scope, cover, '*', dimension);
-    const first = names.size * 8;
-    lines = DIMENSION_NAMES.map((each, index) => ({
-      id: first + index,
-      scope,
-      cover,
-      name,
-      dimension: each,
-      facts: DIMENSIONS[each],
-      text: `${DIMENSIONS[each].short}:${cover}:${name}`,
-    }));
-    names.set(key, lines);
+    known = { first: names.size * 8, lines: {} };
+    names.set(key, known);
   }
-  const line = lines[DIMENSION_NAMES.indexOf(dimension)];
-  if (line === undefined) throw new RangeError(`there is no dimension ${dimension}`);
+  const line: Line = known.lines[dimension] ?? {
+    id: known.first + DIMENSION_NAMES.indexOf(dimension),
+    scope,
+    cover,
+    name,
+    dimension,
+    facts: DIMENSIONS[dimension],
+    text: `${DIMENSIONS[dimension].short}:${cover}:${name}`,
+  };
+  known.lines[dimension] = line;
   return line;
 }
 

@@ -146,6 +146,16 @@ export class RateLimits {
     return this.limiter.levels(pools, done);
   }
 
+  /** Fills the buckets of pools: an administrator's act. */
+  refill(pools: readonly Pool[]): void {
+    this.limiter.refill(pools);
+  }
+
+  /** Sends what is still to be settled, and lets go of the limiter. */
+  close(): Promise<void> {
+    return this.limiter.close();
+  }
+
   private count(
     call: LimitedCall,
     plan: Plan,

@@ -29,7 +29,7 @@ end
 local shortest = tonumber(ARGV[2])
 `;
 
-/** Days that a held pool (enqueued batch tokens) is kept after its last change: more than a batch can wait. */
+/** How long a held pool (enqueued batch tokens) is kept after its last change, in milliseconds: longer than a batch waits. */
 const HELD_MS = 4 * 86_400_000;
 
 const BUCKETS = `

@@ -67,7 +67,12 @@ const shape = z.strictObject({
   charge: z.enum(['sum', 'larger']).default('sum'),
 });
 
+/** What a table has on its first level. */
+export const TABLE_FIELDS: readonly string[] = Object.keys(shape.shape);
+
 export type TableInput = z.input<typeof shape>;
+/** A table that was checked, still plain data: it can be kept, shown and sent to a thread. */
+export type Table = z.output<typeof shape>;
 export type Limits = Readonly<Partial<Record<Dimension, number | undefined>>>;
 export type Entries = Readonly<Record<string, Limits>>;
 
@@ -125,6 +130,11 @@ interface ReplyPattern {
  * @throws SetupError that names every field that cannot be used, and what to write instead
  */
 export function parseTables(input: unknown, where = 'limits'): LimitTables {
+  return tablesOf(checkTable(input, where));
+}
+
+/** As parseTables, with the defaults filled in and otherwise as it was written. */
+export function checkTable(input: unknown, where = 'limits'): Table {
   const parsed = shape.safeParse(input);
   if (!parsed.success) {
     const said = parsed.error.issues.map((issue) => `${[where, ...issue.path].join('.')}: ${issue.message}`);
@@ -137,6 +147,10 @@ export function parseTables(input: unknown, where = 'limits'): LimitTables {
       `The table of limits cannot be used.\n${wrong.map((text) => `${where}.${text}`).join('\n')}`,
     );
   }
+  return data;
+}
+
+export function tablesOf(data: Table): LimitTables {
   return {
     tiers: data.tiers.map((row) => ({
       name: row.name,
