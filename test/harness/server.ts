@@ -97,7 +97,7 @@ export async function startTestServer(options: TestServerOptions = {}): Promise<
     projectId: first?.projectId ?? '',
     dataDir,
     log,
-    client: new OpenAI({ baseURL: `${server.url}/v1`, apiKey: projectKey, maxRetries: 0 }),
+    client: new OpenAI({ baseURL: `${server.url}/v1`, apiKey: projectKey || 'none', maxRetries: 0 }),
     request,
     admin,
     async createKey(body) {
