@@ -33,6 +33,7 @@ export type Mutant =
   | 'store returns a dead node’s slice without evidence'
   | 'store reads what is committed before its transaction'
   | 'store forgets a slice when its lease ends'
+  | 'bills are believed while calls may be under way'
   | 'call is settled at half its cost';
 
 export const MUTANTS: readonly Mutant[] = [
@@ -42,6 +43,7 @@ export const MUTANTS: readonly Mutant[] = [
   'store returns a dead node’s slice without evidence',
   'store reads what is committed before its transaction',
   'store forgets a slice when its lease ends',
+  'bills are believed while calls may be under way',
   'call is settled at half its cost',
 ];
 

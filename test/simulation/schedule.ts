@@ -21,6 +21,7 @@ export function runSchedule(seed: number, mutant: Mutant = 'none'): Outcome {
   const budgets = makeBudgets(world);
   const excess = random.chance(0.2);
   const calm = random.chance(0.15);
+  world.resolves = random.chance(0.5);
   world.weather = calm
     ? { lost: 0, late: 0, delay: 2 }
     : {
@@ -107,6 +108,9 @@ function traffic(
         duration: random.chance(0.1) ? random.int(30_000) : random.int(800),
         waitMs: random.pick([50, 500, 2000, 8000]),
         unsent: random.chance(0.05),
+        ...(random.chance(0.1)
+          ? { extensions: [random.int(size), random.int(size)], actual: worst + random.int(2 * size) }
+          : {}),
       });
     });
   }

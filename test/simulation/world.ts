@@ -121,6 +121,8 @@ export interface Call {
   readonly waitMs: number;
   /** The provider never got it: released, not settled. */
   readonly unsent?: boolean;
+  /** Asked for on the way, bit by bit; `actual` is then what it costs if all of it is granted. */
+  readonly extensions?: readonly number[];
 }
 
 /** What really happened in one account. */
@@ -153,6 +155,10 @@ export class World {
   weather: Weather = { lost: 0, late: 0, delay: 3 };
   onAnswer: (call: Call, node: SimNode, answer: Hold | Refusal<SimBudget> | Unavailable) => void = () => {};
   onEnd: (call: Call) => void = () => {};
+  /** The longest that a call takes, in milliseconds. */
+  longest = 30_000;
+  /** Whether providers' bills come in while the nodes still run. */
+  resolves = false;
   private readonly agenda = new Agenda();
   private readonly mutant: Mutant;
   private made = 0;
@@ -246,7 +252,7 @@ export class World {
 
   private pump(node: SimNode): void {
     const before = this.mutant === 'node uses what it offered back' ? amounts(node.escrow) : null;
-    const turn = node.escrow.next(this.mono(node));
+    const turn = node.escrow.next(this.mono(node), this.wall(node));
     if (turn === null) return;
     for (const account of turn.accounts) {
       const amount = before?.get(account);
@@ -327,12 +333,24 @@ export class World {
     for (const { key } of keys) this.truthOf(key).possible += BigInt(call.worst);
     this.check(keys.map(({ key }) => key));
     const { life } = node;
+    let reserved = call.worst;
+    for (const [i, more] of (call.extensions ?? []).entries()) {
+      this.at((call.duration * (i + 1)) / ((call.extensions?.length ?? 0) + 1), () => {
+        if (node.life !== life) return;
+        if (node.escrow.extend(answer, more, this.wall(node), this.mono(node)) !== 'held') return;
+        reserved += more;
+        for (const { key } of keys) this.truthOf(key).possible += BigInt(more);
+        this.check(keys.map(({ key }) => key));
+      });
+    }
     this.at(call.duration, () => {
-      const cost = call.unsent ? 0 : call.actual;
-      const excess = BigInt(Math.max(0, cost - call.worst));
+      // What was not granted is not streamed.
+      const within = call.extensions ? Math.min(call.actual, reserved) : call.actual;
+      const cost = call.unsent ? 0 : within;
+      const excess = BigInt(Math.max(0, cost - reserved));
       for (const { key, lease } of keys) {
         const truth = this.truthOf(key);
-        truth.possible -= BigInt(call.worst);
+        truth.possible -= BigInt(reserved);
         truth.billed += BigInt(cost);
         truth.excess += excess;
         add(this.billedBy, lease, key, cost);
@@ -395,10 +413,19 @@ export class World {
     }
   }
 
-  /** The reconciler: fences what has run out, and enters what the usage log shows. */
+  /**
+   * The reconciler: fences what has run out, enters what the usage log shows, and, where no call of a dead lease can
+   * be under way any more, what providers say that they billed.
+   */
   sweep(): void {
     for (const { lease } of this.store.fence(this.now)) {
       for (const [key, spent] of this.log.get(lease) ?? []) this.store.evidence(lease, key, spent, false);
+    }
+    const patience = this.mutant === 'bills are believed while calls may be under way' ? 0 : this.longest;
+    for (const [lease, { state, slices }] of this.store.leases) {
+      if (state.fencedAt === null || this.now < state.fencedAt + patience || !this.resolves) continue;
+      for (const key of slices.keys())
+        this.store.evidence(lease, key, this.billedBy.get(lease)?.get(key) ?? 0, true);
     }
     this.check(this.truth.keys());
   }

@@ -32,7 +32,11 @@ class Rig {
 
   /** Turns until the node has nothing more to say. */
   pump(escrow: Escrow<SimBudget>): void {
-    for (let turn = escrow.next(this.mono); turn !== null; turn = escrow.next(this.mono)) {
+    for (
+      let turn = escrow.next(this.mono, this.clock.now());
+      turn !== null;
+      turn = escrow.next(this.mono, this.clock.now())
+    ) {
       this.turns++;
       escrow.answered(turn, this.store.turn(turn.request, this.clock.now()), this.mono);
     }
@@ -172,7 +176,7 @@ describe('a call', () => {
     const hold = rig.held(node, [purse], 10);
     node.release(hold);
     expect(() => node.settle(hold, 5)).toThrow(/once/);
-    expect(() => node.extend(hold, 5, rig.mono)).toThrow(/over/);
+    expect(() => node.extend(hold, 5, rig.clock.now(), rig.mono)).toThrow(/over/);
     expect(() => rig.reserve(node, [purse], 0.5)).toThrow(RangeError);
     expect(() => rig.reserve(node, [purse], -1)).toThrow(RangeError);
   });
@@ -235,7 +239,7 @@ describe('calls that wait', () => {
     const node = rig.node();
     const purse = node.purse(rig.budget('b', 100));
     const answers = rig.wait(node, [purse], 10, 700);
-    const turn = node.next(rig.mono);
+    const turn = node.next(rig.mono, rig.clock.now());
     if (turn === null) throw new Error('nothing was asked');
     node.failed(turn);
     rig.clock.advance(699);
@@ -295,10 +299,10 @@ describe('a stream without a bound', () => {
     const hold = rig.held(node, [purse], 10);
     const steps: string[] = [];
     for (let i = 0; i < 4; i++) {
-      let step = node.extend(hold, 10, rig.mono);
+      let step = node.extend(hold, 10, rig.clock.now(), rig.mono);
       if (step === 'later') {
         rig.pump(node);
-        step = node.extend(hold, 10, rig.mono);
+        step = node.extend(hold, 10, rig.clock.now(), rig.mono);
       }
       steps.push(step);
     }
@@ -414,7 +418,7 @@ describe('what a node holds', () => {
     expect(rig.store.fence(rig.clock.now())).toHaveLength(1);
     const next = rig.held(node, [purse], 5000);
     expect(rig.account(purse.budget)).toMatchObject({ committed: 9000 });
-    expect(node.extend(hold, 10, rig.mono)).toBe('refused');
+    expect(node.extend(hold, 10, rig.clock.now(), rig.mono)).toBe('refused');
     node.settle(hold, 1000);
     node.settle(next, 2000);
     rig.pass(node, 5000);

@@ -54,6 +54,8 @@ export class Account {
   asked = false;
   /** The number of the turn that last answered for it. */
   answered = 0;
+  /** What the store last said that it holds: more than `amount` while something is being given back. */
+  private there: number;
   private deniedUntil = 0;
   private usedAt: number;
   private reported: number;
@@ -75,6 +77,7 @@ export class Account {
     this.windowStart = window.start;
     this.windowEnd = window.end;
     this.amount = spent;
+    this.there = spent;
     this.spent = spent;
     this.reported = spent;
     this.usedAt = mono;
@@ -125,7 +128,7 @@ export class Account {
   entry(mono: number): TurnEntry {
     this.demand.observe(this.spent, this.held, mono);
     const used = this.spent + this.held;
-    const need = used + this.waiting + this.wish;
+    const need = this.book.retired ? used : used + this.waiting + this.wish;
     const want = Math.max(used, Math.min(need + this.ahead(mono), MAX_SLICE));
     if (this.hard && want < this.amount) this.amount = want;
     return {
@@ -148,12 +151,14 @@ export class Account {
     this.pressed = granted.pressed;
     this.closedThere = granted.closed;
     this.wish = 0;
+    this.there = granted.amount;
     this.amount = this.book.retired ? Math.min(granted.amount, this.spent + this.held) : granted.amount;
     if (this.hard && granted.amount < entry.need) this.deniedUntil = mono + DENIED_MS;
     this.low = Math.floor(this.ahead(mono) / 2);
     const overdrawn = this.free < 0;
     const wantedElsewhere = this.pressed && this.free > this.waiting;
-    if (this.hard && (overdrawn || wantedElsewhere)) this.book.want(this);
+    const toGiveBack = this.amount < this.there;
+    if ((this.hard && (overdrawn || wantedElsewhere)) || toGiveBack) this.book.want(this);
   }
 
   /** Once in a while: whether a turn should say something about it that no call will bring up. */
@@ -173,7 +178,8 @@ export class Account {
   /** Nothing is held, and the store knows all that was spent: it need not be remembered but for that. */
   quiet(mono: number): boolean {
     const settled = this.held === 0 && this.waiting === 0 && !this.due && !this.asked;
-    return settled && this.amount === this.spent && this.reported === this.spent && this.idle(mono);
+    const said = this.there === this.spent && this.reported === this.spent;
+    return settled && said && this.amount === this.spent && this.idle(mono);
   }
 
   private idle(mono: number): boolean {

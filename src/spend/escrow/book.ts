@@ -9,6 +9,9 @@ import { MAX_SLICE, type TurnReply, type TurnRequest, VALID_MS } from './protoco
 const MAX_ENTRIES = 500;
 /** Accounts that one lease remembers; beyond, a new lease is begun. */
 const MAX_REMEMBERED = 20_000;
+/** How often every account is looked at, in milliseconds, and how many at a time. */
+const REVIEW_MS = 900;
+const MAX_REVIEWED = 5_000;
 /** A lease is renewed this long before it would lapse, in milliseconds. */
 const RENEW_BEFORE_MS = VALID_MS / 2;
 
@@ -16,15 +19,17 @@ export interface Turn {
   readonly book: Book;
   readonly request: TurnRequest;
   readonly accounts: readonly Account[];
-  /** When it was sent, by the monotonic clock: the lease is good from then. */
-  readonly sentAt: number;
+  /** When it was sent, by the monotonic and the wall clock: the lease is good from then. */
+  readonly mono: number;
+  readonly wall: number;
 }
 
 export class Book {
   readonly lease: string;
   readonly node: string;
-  /** Until then, by the monotonic clock, its slices may be used. */
-  validUntil = 0;
+  /** Until then its slices may be used. */
+  private validMono = 0;
+  private validWall = 0;
   /** It takes no new calls: its lease was fenced or is being given up. Calls under way are still settled in it. */
   retired = false;
   private fenced = false;
@@ -34,6 +39,8 @@ export class Book {
   private readonly wanted: () => void;
   private due: Account[] = [];
   private seq = 0;
+  private reviewing: MapIterator<Account> | null = null;
+  private reviewedAt = Number.NEGATIVE_INFINITY;
   private opened = false;
   /** The most that was spent in one account. */
   private most = 0;
@@ -43,6 +50,14 @@ export class Book {
     this.lease = lease;
     this.node = node;
     this.wanted = wanted;
+  }
+
+  /**
+   * Whether its slices may be used. By the wall clock too, because a virtual machine that was suspended does not see
+   * that its monotonic clock stood still.
+   */
+  valid(mono: number, wall: number): boolean {
+    return mono < this.validMono && wall < this.validWall;
   }
 
   /** The account of the window that `wall` is in, opened if need be. */
@@ -78,11 +93,11 @@ export class Book {
   }
 
   private mustRenew(mono: number): boolean {
-    return !this.fenced && this.accounts.size > 0 && mono >= this.validUntil - RENEW_BEFORE_MS;
+    return !this.fenced && this.accounts.size > 0 && mono >= this.validMono - RENEW_BEFORE_MS;
   }
 
   /** The next turn to send, or null. */
-  next(mono: number): Turn | null {
+  next(mono: number, wall: number): Turn | null {
     if (!this.anythingDue && !this.mustRenew(mono)) return null;
     const accounts = this.due.splice(0, MAX_ENTRIES);
     for (const account of accounts) {
@@ -99,7 +114,7 @@ export class Book {
       opened: this.opened,
       close,
     };
-    return { book: this, request, accounts, sentAt: mono };
+    return { book: this, request, accounts, mono, wall };
   }
 
   /** The answer to a turn. False: the store does not know the lease, and its slices are void. */
@@ -116,7 +131,10 @@ export class Book {
     this.opened = !turn.request.close;
     for (const account of turn.accounts) account.asked = false;
     this.fenced = reply.fenced;
-    if (!reply.fenced) this.validUntil = turn.sentAt + VALID_MS;
+    if (!reply.fenced) {
+      this.validMono = turn.mono + VALID_MS;
+      this.validWall = turn.wall + VALID_MS;
+    }
     for (const [at, account] of turn.accounts.entries()) {
       const entry = turn.request.entries[at];
       const granted = reply.granted[at];
@@ -142,9 +160,20 @@ export class Book {
     this.wanted();
   }
 
-  /** Once in a while: accounts speak up, or are put away. */
+  /**
+   * To be called a few times a second: each account speaks up about once a second, or is put away. A part of them at a
+   * time, so that a hundred thousand do not hold the road up.
+   */
   review(mono: number): void {
-    for (const account of this.accounts.values()) {
+    this.reviewing ??= mono - this.reviewedAt >= REVIEW_MS ? this.accounts.values() : null;
+    if (this.reviewing === null) return;
+    for (let some = MAX_REVIEWED; some > 0; some--) {
+      const { value: account, done } = this.reviewing.next();
+      if (done || account === undefined) {
+        this.reviewing = null;
+        this.reviewedAt = mono;
+        return;
+      }
       if (account.spent > this.most) this.most = account.spent;
       if (account.quiet(mono)) this.forget(account);
       else account.review(mono);

@@ -8,8 +8,8 @@ import { type EscrowBudget, MAX_SLICE, type TurnReply } from './protocol.ts';
 
 /** Calls that wait for a turn at once, at most; beyond, a call is told that it cannot be served now. */
 const MAX_WAITING = 10_000;
-/** How often every account is looked at, in milliseconds. */
-const REVIEW_MS = 1_000;
+/** How often purses that are not used are forgotten, in milliseconds. */
+const SWEEP_MS = 10_000;
 
 /** The budgets of one node. `B` is the budget as the caller knows it, and comes back in refusals. */
 export class Escrow<B extends EscrowBudget = EscrowBudget> {
@@ -30,7 +30,7 @@ export class Escrow<B extends EscrowBudget = EscrowBudget> {
   private readonly waiters = new Set<Waiter<B>>();
   private inFlight: Turn | null = null;
   private stopping = false;
-  private reviewedAt = Number.NEGATIVE_INFINITY;
+  private sweptAt = 0;
 
   /** @param newLease makes a name that no other life of any node has */
   constructor(node: string, newLease: () => string) {
@@ -66,7 +66,7 @@ export class Escrow<B extends EscrowBudget = EscrowBudget> {
     if (!Number.isSafeInteger(worst) || worst < 0)
       throw new RangeError(`${worst} is not an amount of nano-dollars`);
     const accounts = new Array<Account>(purses.length);
-    const valid = mono < this.book.validUntil;
+    const valid = this.book.valid(mono, wall);
     for (let at = 0; at < purses.length; at++) {
       const purse = purses[at] as Purse<B>;
       let account = purse.account;
@@ -138,11 +138,11 @@ export class Escrow<B extends EscrowBudget = EscrowBudget> {
    * Reserves `more` for a call under way, in all its budgets or in none: a stream without a bound asks ahead, bit by
    * bit. `later`: ask again before what is reserved is used up; `refused`: it must be stopped there.
    */
-  extend(hold: Hold, more: number, mono: number): 'held' | 'later' | 'refused' {
+  extend(hold: Hold, more: number, wall: number, mono: number): 'held' | 'later' | 'refused' {
     if (hold.over) throw new Error('a call that is over cannot be extended');
     let answer: 'held' | 'later' | 'refused' = 'held';
     for (const account of hold.accounts) {
-      if (!account.hard || (account.free >= more && mono < account.book.validUntil)) continue;
+      if (!account.hard || (account.free >= more && account.book.valid(mono, wall))) continue;
       // A lease that was lost takes no more: the call ends with what it has.
       if (account.book.retired || account.denies(more, mono)) return 'refused';
       account.wish = Math.max(account.wish, more);
@@ -163,10 +163,10 @@ export class Escrow<B extends EscrowBudget = EscrowBudget> {
   // ---- for whoever drives it ----
 
   /** The next turn to send to the store, or null. One is under way at a time. */
-  next(mono: number): Turn | null {
+  next(mono: number, wall: number): Turn | null {
     if (this.inFlight !== null) return null;
     for (const book of [this.book, ...this.retired]) {
-      const turn = book.next(mono);
+      const turn = book.next(mono, wall);
       if (turn === null) continue;
       this.inFlight = turn;
       if (book === this.book)
@@ -199,18 +199,19 @@ export class Escrow<B extends EscrowBudget = EscrowBudget> {
     for (const waiter of this.waiters) if (waiter.turn === turn) waiter.turn = null;
   }
 
-  /** To be called a few times a second: lets waiters go that waited too long, and once a second reviews accounts. */
+  /** To be called a few times a second: lets waiters go that waited too long, and reviews accounts. */
   tick(mono: number): void {
     for (const waiter of this.waiters) {
       if (mono >= waiter.deadline) this.dismiss(waiter, { kind: 'unavailable', reason: 'timeout' });
     }
-    if (mono - this.reviewedAt < REVIEW_MS) return;
-    this.reviewedAt = mono;
     for (const book of [this.book, ...this.retired]) book.review(mono);
     if (this.book.worn) this.replace(this.book);
-    // The purses of subjects come and go with the callers' end users.
-    for (const [key, purse] of this.purses)
-      if (purse.subject !== '' && purse.account === null) this.purses.delete(key);
+    if (mono - this.sweptAt >= SWEEP_MS) {
+      this.sweptAt = mono;
+      // The purses of subjects come and go with the callers' end users.
+      for (const [key, purse] of this.purses)
+        if (purse.subject !== '' && purse.account === null) this.purses.delete(key);
+    }
     this.onWanted();
   }
 
@@ -261,7 +262,7 @@ export class Escrow<B extends EscrowBudget = EscrowBudget> {
 
   /** Counts a waiter's worst case in its accounts, and asks for what is short. */
   private queue(waiter: Waiter<B>, mono: number): void {
-    const valid = mono < this.book.validUntil;
+    const valid = this.book.valid(mono, waiter.wall);
     waiter.turn = null;
     waiter.accounts = [];
     for (const purse of waiter.purses) {

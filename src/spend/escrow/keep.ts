@@ -104,7 +104,7 @@ export class EscrowKeeper<B extends EscrowBudget> {
   }
 
   private async run(): Promise<void> {
-    const turn = this.escrow.next(this.settings.clock.monotonic());
+    const turn = this.escrow.next(this.settings.clock.monotonic(), this.settings.clock.now());
     if (turn === null) return this.rest();
     this.busy = true;
     const reply = await this.send(turn);

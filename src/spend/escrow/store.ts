@@ -5,7 +5,7 @@
 // The budgets' rows are read under a shared lock, so that a limit that was lowered holds for every turn that commits
 // after it.
 
-import { sql } from 'kysely';
+import { type RawBuilder, sql } from 'kysely';
 import type { Clock } from '../../platform/clock.ts';
 import type { Db, Store, Tx } from '../../store/store.ts';
 import { crossed } from '../budgets/model.ts';
@@ -53,6 +53,11 @@ interface BudgetTerms {
   readonly alerts: readonly bigint[];
 }
 
+interface Accounts {
+  readonly rows: Map<string, AccountRow>;
+  readonly slices: Map<string, SliceState>;
+}
+
 export class SqlEscrowStore implements EscrowStore {
   private readonly db: Db;
   private readonly kind: Store['kind'];
@@ -67,8 +72,8 @@ export class SqlEscrowStore implements EscrowStore {
 
   async turn(request: TurnRequest): Promise<TurnReply> {
     return await this.transaction(async (tx) => {
-      const now = await this.now(tx);
-      const state = applyLease(await this.lease(tx, request), request, now);
+      const { now, lease } = await this.lease(tx, request);
+      const state = applyLease(lease, request, now);
       if (state === 'closed') return CLOSED;
       if (typeof state === 'string') return { kind: state };
       await tx
@@ -150,18 +155,25 @@ export class SqlEscrowStore implements EscrowStore {
 
   private async transaction<T>(work: (tx: Tx) => Promise<T>): Promise<T> {
     if (this.kind === 'sqlite') return await this.db.transaction().execute(work);
-    // Every row that is read is locked first, so that the weakest level is exact and never fails with a conflict.
+    // Every row that matters is locked when it is read, so that the weakest level is exact, and none fails.
     return await this.db.transaction().setIsolationLevel('read committed').execute(work);
   }
 
-  private async now(tx: Tx): Promise<number> {
-    if (this.clock !== null) return this.clock.now();
-    const time = sql<{ now: number }>`select (extract(epoch from clock_timestamp()) * 1000)::bigint as now`;
-    return (await time.execute(tx)).rows[0]?.now ?? 0;
+  private get time(): RawBuilder<number> {
+    if (this.clock !== null) return sql<number>`cast(${this.clock.now()} as bigint)`;
+    return sql<number>`(extract(epoch from clock_timestamp()) * 1000)::bigint`;
   }
 
-  /** The lease's row, locked; made if this is the first turn of a lease. */
-  private async lease(tx: Tx, { lease: id, node, opened }: TurnRequest): Promise<LeaseState | undefined> {
+  private async now(tx: Tx): Promise<number> {
+    const { rows } = await sql<{ now: number }>`select ${this.time} as now`.execute(tx);
+    return rows[0]?.now ?? 0;
+  }
+
+  /** The lease's row, locked, and the time; made if this is the first turn of a lease. */
+  private async lease(
+    tx: Tx,
+    { lease: id, node, opened }: TurnRequest,
+  ): Promise<{ now: number; lease: LeaseState | undefined }> {
     if (!opened) {
       // With number 0, so that the turn itself, whatever its number, comes after it.
       await tx
@@ -170,16 +182,11 @@ export class SqlEscrowStore implements EscrowStore {
         .onConflict((conflict) => conflict.doNothing())
         .execute();
     }
-    const row = await this.locked(
-      tx.selectFrom('escrow_leases').selectAll().where('id', '=', id),
-    ).executeTakeFirst();
-    if (row === undefined) return undefined;
-    return {
-      seq: row.seq,
-      expiresAt: row.expires_at,
-      fencedAt: row.fenced_at,
-      closed: row.closed_at !== null,
-    };
+    const query = tx.selectFrom('escrow_leases').selectAll().select(this.time.as('now')).where('id', '=', id);
+    const row = await this.locked(query).executeTakeFirst();
+    if (row === undefined) return { now: 0, lease: undefined };
+    const { seq, expires_at: expiresAt, fenced_at: fencedAt } = row;
+    return { now: row.now, lease: { seq, expiresAt, fencedAt, closed: row.closed_at !== null } };
   }
 
   private async apply(
@@ -191,11 +198,11 @@ export class SqlEscrowStore implements EscrowStore {
   ): Promise<Granted[]> {
     if (entries.length === 0) return [];
     const budgets = await this.terms(tx, entries);
-    const rows = await this.accounts(
+    const { rows, slices } = await this.accounts(
       tx,
+      lease,
       entries.filter((entry) => budgets.has(entry.budgetId)),
     );
-    const slices = await this.slices(tx, lease, [...rows.keys()]);
     const passed: Passed[] = [];
     const granted = entries.map((entry): Granted => {
       const name = accountName(entry);
@@ -237,50 +244,47 @@ export class SqlEscrowStore implements EscrowStore {
     );
   }
 
-  /** The accounts' rows by name, locked in that order, so that two turns never wait for each other in a circle. */
-  private async accounts(tx: Tx, keys: readonly AccountKey[]): Promise<Map<string, AccountRow>> {
+  /**
+   * The accounts' rows by name, locked in that order, so that two turns never wait for each other in a circle; and the
+   * lease's slices of them, which its own row, locked before, protects.
+   */
+  private async accounts(tx: Tx, lease: string, keys: readonly AccountKey[]): Promise<Accounts> {
     const wanted = new Map(keys.map((key) => [accountName(key), key]));
+    const accounts: Accounts = { rows: new Map(), slices: new Map() };
     const names = [...wanted.keys()].sort();
-    if (names.length === 0) return new Map();
-    const read = async () => {
-      const rows = await this.locked(
-        tx.selectFrom('escrow_accounts').selectAll().where('name', 'in', names).orderBy('name'),
-      ).execute();
-      return new Map(rows.map((row) => [row.name, row]));
-    };
-    let found = await read();
-    if (found.size < names.length) {
+    if (names.length === 0) return accounts;
+    let found = await this.read(tx, lease, names);
+    if (found.length < names.length) {
+      for (const { name } of found) wanted.delete(name);
       await tx
         .insertInto('escrow_accounts')
-        .values(
-          [...wanted]
-            .filter(([name]) => !found.has(name))
-            .map(([name, key]) => accountRow(name, key, NEW_ACCOUNT)),
-        )
+        .values([...wanted].map(([name, key]) => accountRow(name, key, NEW_ACCOUNT)))
         .onConflict((conflict) => conflict.doNothing())
         .execute();
-      found = await read();
+      found = await this.read(tx, lease, names);
     }
-    return new Map(
-      [...found].map(([name, row]) => [
-        name,
-        {
-          key: { budgetId: row.budget_id, subject: row.subject, windowStart: row.window_start },
-          state: stateOf(row),
-        },
-      ]),
-    );
+    for (const row of found) {
+      const key = { budgetId: row.budget_id, subject: row.subject, windowStart: row.window_start };
+      accounts.rows.set(row.name, { key, state: stateOf(row) });
+      const { amount, spent } = row;
+      if (amount !== null && spent !== null) accounts.slices.set(row.name, { amount, spent });
+    }
+    return accounts;
   }
 
-  private async slices(tx: Tx, lease: string, names: readonly string[]): Promise<Map<string, SliceState>> {
-    if (names.length === 0) return new Map();
-    const rows = await tx
-      .selectFrom('escrow_slices')
-      .select(['account', 'amount', 'spent'])
-      .where('lease_id', '=', lease)
-      .where('account', 'in', names)
-      .execute();
-    return new Map(rows.map(({ account, amount, spent }) => [account, { amount, spent }]));
+  private async read(tx: Tx, lease: string, names: readonly string[]) {
+    const query = tx
+      .selectFrom('escrow_accounts')
+      .leftJoin('escrow_slices', (join) =>
+        join
+          .onRef('escrow_slices.account', '=', 'escrow_accounts.name')
+          .on('escrow_slices.lease_id', '=', lease),
+      )
+      .selectAll('escrow_accounts')
+      .select(['escrow_slices.amount', 'escrow_slices.spent'])
+      .where('escrow_accounts.name', 'in', names)
+      .orderBy('escrow_accounts.name');
+    return await (this.kind === 'postgres' ? query.forUpdate('escrow_accounts') : query).execute();
   }
 
   private async evidence(
@@ -298,11 +302,10 @@ export class SqlEscrowStore implements EscrowStore {
       if (row === undefined || row.fenced_at === null || row.fenced_at > now - afterMs) return false;
       const name = accountName(key);
       const budgets = await this.terms(tx, [key]);
-      const slice = (await this.slices(tx, lease, [name])).get(name);
-      if (slice === undefined) return false;
-      const rows = await this.accounts(tx, [key]);
+      const { rows, slices } = await this.accounts(tx, lease, [key]);
       const account = rows.get(name);
-      if (account === undefined) return false;
+      const slice = slices.get(name);
+      if (account === undefined || slice === undefined) return false;
       const budget = budgets.get(key.budgetId);
       const applied = applyEvidence(account.state, slice, spent, whole, budget?.limit ?? 0n);
       const passed = crossed(budget?.alerts ?? [], account.state.settled, applied.account.settled);

@@ -66,6 +66,11 @@ export class Rates {
     return this.bands.every((band) => Object.values(band.stated).every((price) => price === 0));
   }
 
+  /** Whether a kind has a price of its own, and not only its parent's. */
+  states(kind: Kind): boolean {
+    return this.bands.some((band) => band.stated[kind] !== undefined);
+  }
+
   /**
    * What `usage` costs in nano-dollars; the same as `cost().nano`.
    * @throws RangeError beyond 2^53 - 1 nano-dollars (nine million dollars in one call)
