@@ -4,22 +4,12 @@
 import type { Clock } from '../platform/clock.ts';
 import type { Journal } from '../spend/journal.ts';
 import { noUsage, type UsageEvent } from '../spend/usage.ts';
-import type { OwnedObjects } from '../upstreams/objects.ts';
 import type { Call } from './call.ts';
 import type { Metrics } from './metrics.ts';
 
-export function record(
-  call: Call,
-  clock: Clock,
-  journal: Journal,
-  objects: OwnedObjects,
-  metrics: Metrics,
-): null {
+export function record(call: Call, clock: Clock, journal: Journal, metrics: Metrics): null {
   const event = eventOf(call, clock.monotonic());
   if (event === null) return null;
-  if (call.objectId !== null && call.status < 300) {
-    objects.remember(event.projectId, call.objectId, 'response', event.provider, event.at);
-  }
   metrics.observe(event);
   call.reserved = false;
   journal.append(event);

@@ -111,9 +111,9 @@ export class Road {
       case 7:
         return call.over ? null : relay(call, clock, this.#resume);
       case SETTLE:
-        return settle(call, this.admission, counter, this.#resume);
+        return settle(call, this.admission, objects, counter, this.#resume);
       default:
-        return record(call, clock, journal, objects, metrics);
+        return record(call, clock, journal, metrics);
     }
   }
 

@@ -5,6 +5,7 @@ import type { TokenCounter } from '../spend/count.ts';
 import type { Meter } from '../spend/meter/model.ts';
 import { countedUsage } from '../spend/meter/stream.ts';
 import { noUsage } from '../spend/usage.ts';
+import type { OwnedObjects } from '../upstreams/objects.ts';
 import type { Admission } from './admit.ts';
 import type { Resume } from './body.ts';
 import type { Call } from './call.ts';
@@ -14,8 +15,15 @@ import { LATER, type Verdict } from './verdict.ts';
 const BYTES_A_TOKEN = 4;
 const COUNTED: ReadonlySet<Meter> = new Set(['chat', 'completions', 'responses', 'embeddings']);
 
-export function settle(call: Call, admission: Admission, counter: TokenCounter, resume: Resume): Verdict {
+export function settle(
+  call: Call,
+  admission: Admission,
+  objects: OwnedObjects,
+  counter: TokenCounter,
+  resume: Resume,
+): Verdict {
   call.abort = null;
+  noteOwner(call, objects);
   if (call.usage !== null || !owesTokens(call)) {
     admission.release(call, call.sent ? (call.usage ?? noUsage()) : null);
     return null;
@@ -27,6 +35,12 @@ export function settle(call: Call, admission: Admission, counter: TokenCounter, 
   // The counter falls back to an estimate by itself; should even that fail, the call is recorded without counts.
   count(call, counter).then(finish, finish);
   return LATER;
+}
+
+/** The caller knows the object's id by now and may use it in its next call: whose it is must not wait for a count. */
+function noteOwner(call: Call, objects: OwnedObjects): void {
+  if (call.objectId === null || call.caller === null || call.target === null || call.status >= 300) return;
+  objects.remember(call.caller.project.id, call.objectId, 'response', call.target.provider.name, call.at);
 }
 
 /**
