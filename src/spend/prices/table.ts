@@ -4,8 +4,8 @@
 // Which price holds: the first list that names the model (in any of its periods up to that time) decides, so that an
 // administrator's price is never mixed with a shipped one. Within it, the last period in effect. A tier that the
 // list does not price itself is the default price times the provider's published factor. `flex` and `batch`
-// without either are charged as `default`, which no provider undercuts; `priority`, which costs more, is unpriced:
-// guessing low would be the quiet kind of free.
+// without either are charged as `default`, since no provider asks more for them; `priority`, which costs more, is
+// unpriced: guessing low would be the quiet kind of free.
 
 import { createHash } from 'node:crypto';
 import { anyGlobMatches, isExact } from './glob.ts';
