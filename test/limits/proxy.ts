@@ -44,7 +44,7 @@ export async function proxyTo(url: string): Promise<TestProxy> {
   await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
   const { port } = server.address() as AddressInfo;
   return {
-    url: `redis://127.0.0.1:${port}`,
+    url: throughPort(url, port),
     accepted: () => accepted,
     silence: () => {
       mode = 'silent';
