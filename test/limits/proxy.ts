@@ -43,8 +43,11 @@ export async function proxyTo(url: string): Promise<TestProxy> {
   });
   await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
   const { port } = server.address() as AddressInfo;
+  // The same address but for the port: who speaks to the server is said in it, too.
+  const through = new URL(url);
+  through.port = String(port);
   return {
-    url: throughPort(url, port),
+    url: through.href,
     accepted: () => accepted,
     silence: () => {
       mode = 'silent';
