@@ -4,7 +4,7 @@
 
 import type { Clock } from '../platform/clock.ts';
 import { ApiError } from '../platform/errors.ts';
-import { outputText, usageOf } from '../spend/meter/reply.ts';
+import { factsOf, outputText } from '../spend/meter/reply.ts';
 import { StreamMeter } from '../spend/meter/stream.ts';
 import { noUsage } from '../spend/usage.ts';
 import type { Resume } from './body.ts';
@@ -155,14 +155,14 @@ class WholeRelay implements Receiver {
     }
     const only = this.#parts.length === 1 ? this.#parts[0] : Buffer.concat(this.#parts);
     this.#parts = [];
-    const value = only === undefined ? null : parse(only);
-    call.usage = usageOf(call.meter, value);
-    if (call.usage !== null) call.source = 'provider';
-    else if (value !== null) call.output = Buffer.from(outputText(value));
-    if (!isRecord(value)) return;
-    call.modelServed = text(value['model']);
-    call.serviceTier = text(value['service_tier']);
-    if (call.asked.keeps) call.objectId = text(value['id']) || null;
+    if (only === undefined || only.length === 0) return;
+    const facts = factsOf(call.meter, only);
+    call.usage = facts.usage;
+    if (facts.usage !== null) call.source = 'provider';
+    else call.output = Buffer.from(outputText(only));
+    call.modelServed = facts.model;
+    call.serviceTier = facts.serviceTier;
+    if (call.asked.keeps && facts.id !== '') call.objectId = facts.id;
   }
 }
 
@@ -243,20 +243,4 @@ class StreamRelay implements Receiver {
 /** The caller went away in the middle of an answer: notes what came until then. */
 export function leaveRelay(call: Call): void {
   if (call.exchange?.receiver instanceof StreamRelay) call.exchange.receiver.leave();
-}
-
-function parse(bytes: Buffer): unknown {
-  try {
-    return JSON.parse(bytes.toString('utf8'));
-  } catch {
-    return null;
-  }
-}
-
-function isRecord(value: unknown): value is Readonly<Record<string, unknown>> {
-  return typeof value === 'object' && value !== null && !Array.isArray(value);
-}
-
-function text(value: unknown): string {
-  return typeof value === 'string' ? value.slice(0, 256) : '';
 }

@@ -1,10 +1,69 @@
 // Reads what a provider says that a call used. Whatever it says is data: counts that are not whole numbers of a
 // sensible size count as none.
 
+import { ObjectScan } from '../../platform/json-scan.ts';
 import { noUsage, type Usage } from '../usage.ts';
 import type { Meter } from './model.ts';
 
 type Json = Readonly<Record<string, unknown>>;
+
+/** What a whole reply says that is recorded. */
+export interface ReplyFacts {
+  /** Null where the provider stated none. */
+  readonly usage: Usage | null;
+  readonly id: string;
+  readonly model: string;
+  readonly serviceTier: string;
+}
+
+const FACTS: ReadonlySet<string> = new Set(['usage', 'id', 'model', 'service_tier']);
+const NO_FACTS: ReplyFacts = Object.freeze({ usage: null, id: '', model: '', serviceTier: '' });
+const NAME_MAX = 256;
+
+/**
+ * Reads the facts of a whole JSON reply. Where only its own members matter they are looked for in the bytes and parsed
+ * alone; the words of the model, most of a reply, are not.
+ */
+export function factsOf(meter: Meter, bytes: Buffer): ReplyFacts {
+  const scan = WHOLE.has(meter) ? null : ObjectScan.over(bytes, Number.POSITIVE_INFINITY, FACTS);
+  if (!(scan instanceof ObjectScan)) return factsOfWhole(meter, parsed(bytes));
+  const member = (name: string): unknown => {
+    const place = scan.members.get(name);
+    return place === undefined ? undefined : parsed(bytes.subarray(place.start, place.end));
+  };
+  return {
+    usage: usageOf(meter, { usage: member('usage') }),
+    id: name(member('id')),
+    model: name(member('model')),
+    serviceTier: name(member('service_tier')),
+  };
+}
+
+/** Meters that count what stands elsewhere in the reply: images made, searches run. */
+const WHOLE: ReadonlySet<Meter> = new Set(['images', 'responses', 'moderations']);
+
+function factsOfWhole(meter: Meter, reply: unknown): ReplyFacts {
+  const body = object(reply);
+  if (body === null) return NO_FACTS;
+  return {
+    usage: usageOf(meter, body),
+    id: name(body['id']),
+    model: name(body['model']),
+    serviceTier: name(body['service_tier']),
+  };
+}
+
+function name(value: unknown): string {
+  return typeof value === 'string' ? value.slice(0, NAME_MAX) : '';
+}
+
+function parsed(bytes: Buffer): unknown {
+  try {
+    return JSON.parse(bytes.toString('utf8'));
+  } catch {
+    return null;
+  }
+}
 
 const LARGEST_COUNT = 2 ** 40;
 
@@ -77,8 +136,8 @@ function withSearches(usage: Usage, body: Json): Usage {
 }
 
 /** The text that a model wrote in a whole reply, of chat, completions or Responses: what a tokenizer counts. */
-export function outputText(reply: unknown): string {
-  const body = object(reply);
+export function outputText(bytes: Buffer): string {
+  const body = object(parsed(bytes));
   const texts: string[] = [];
   for (const choice of list(body?.['choices'])) {
     const fields = object(choice);
