@@ -19,8 +19,9 @@ describe('what a whole reply says', () => {
           { requiredKeys: [] },
         ),
         fc.constantFrom(undefined, 2),
-        (around, facts, space) => {
-          const reply = { ...around, ...facts };
+        fc.boolean(),
+        (around, facts, space, long) => {
+          const reply = { ...around, ...facts, ...(long ? { filler: 'x'.repeat(20_000) } : {}) };
           const found = factsOf('chat', Buffer.from(JSON.stringify(reply, null, space)));
           expect(found.usage).toEqual(usageOf('chat', JSON.parse(JSON.stringify(reply))));
           expect(found.id).toBe((facts.id ?? '').slice(0, 256).toWellFormed());
