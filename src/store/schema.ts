@@ -3,8 +3,9 @@
 
 import type { Generated } from 'kysely';
 import type { MoneyTables } from './schema-money.ts';
+import type { UsageTables } from './schema-usage.ts';
 
-export interface Schema extends MoneyTables {
+export interface Schema extends MoneyTables, UsageTables {
   meta: MetaTable;
   organizations: OrganizationTable;
   projects: ProjectTable;

@@ -1,0 +1,28 @@
+// What the roll-up and its thread say to each other: one question at a time, one answer.
+
+import type { PriceList } from '../prices/model.ts';
+import type { Sheet } from './fold.ts';
+
+/** The prices to fold with; it holds for the batches that come after it. */
+export interface Pricing {
+  /** Lists over the shipped one, the ones that decide first, first. */
+  readonly lists: readonly PriceList[];
+  /** The price lists' names of providers, by the administrator's own names. */
+  readonly names: Readonly<Record<string, string>>;
+}
+
+export interface RawSegment {
+  readonly seq: number;
+  readonly format: number;
+  readonly events: number;
+  readonly crc: number;
+  readonly payload: Uint8Array<ArrayBuffer>;
+}
+
+export type Question = { readonly pricing: Pricing } | { readonly segments: readonly RawSegment[] };
+
+export interface FoldAnswer {
+  readonly sheet: Sheet;
+  /** Segments that cannot be read: damaged, or of a newer version. Nothing of them is in the sheet. */
+  readonly failed: readonly { readonly seq: number; readonly reason: string }[];
+}

@@ -1,0 +1,47 @@
+// The roll-up's thread: reads segments, prices their events and sums them. It touches no database and no file.
+
+import { parentPort } from 'node:worker_threads';
+import { readSegment } from '../journal.ts';
+import { shippedPrices } from '../prices/shipped.ts';
+import { PriceTable } from '../prices/table.ts';
+import { Folder } from './fold.ts';
+import type { FoldAnswer, Pricing, Question, RawSegment } from './messages.ts';
+
+function fold(segments: readonly RawSegment[], table: PriceTable, names: Pricing['names']): FoldAnswer {
+  const folder = new Folder(table, names);
+  const failed: { seq: number; reason: string }[] = [];
+  for (const { seq, format, events, crc, payload } of segments) {
+    try {
+      // Read as a whole before the first event is added: a segment counts as a whole or not at all.
+      const read = readSegment({ node: '', first_at: 0, last_at: 0, format, events, crc, payload });
+      for (const event of read) folder.add(event);
+    } catch (error) {
+      failed.push({ seq, reason: reasonOf(error) });
+    }
+  }
+  return { sheet: folder.sheet(), failed };
+}
+
+/** Never the values that it was about. */
+function reasonOf(error: unknown): string {
+  if (error instanceof Error && error.message.startsWith('usage segment')) return error.message;
+  return 'its lines are not of this format';
+}
+
+function serve(): void {
+  const port = parentPort;
+  if (!port) throw new Error('rollup-worker runs as a worker thread only.');
+  let table: PriceTable | null = null;
+  let names: Pricing['names'] = {};
+  port.on('message', (question: Question) => {
+    if ('pricing' in question) {
+      table = new PriceTable([...question.pricing.lists, shippedPrices()]);
+      names = question.pricing.names;
+      return;
+    }
+    if (table === null) throw new Error('segments came before prices');
+    port.postMessage(fold(question.segments, table, names));
+  });
+}
+
+serve();
