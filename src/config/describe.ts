@@ -73,8 +73,11 @@ function settingText(name: SettingName, config: Config): string | null {
     case 'data':
       return config.dataDir;
     case 'databaseUrl':
+    case 'redisUrl':
     case 'bootstrapAdminKey':
       return config[name] === null ? null : '[redacted]';
+    case 'whenRedisIsAway':
+      return config.limits.whenRedisIsAway;
     case 'trustedProxies':
       return show(SETTINGS.trustedProxies, config.trustedProxies);
     default:

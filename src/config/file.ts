@@ -1,8 +1,10 @@
 // keygate.yaml as it stands: YAML read within bounds, and its outline checked (which keys, which kinds of value).
-// What the values mean is checked by load.ts (settings) and providers.ts (providers and models).
+// What the values mean is checked by load.ts (settings), providers.ts (providers and models) and limits.ts (the table of
+// limits).
 
 import { isScalar, LineCounter, parseDocument, visit } from 'yaml';
 import { z } from 'zod';
+import { TABLE_FIELDS } from '../limits/tables.ts';
 import { SetupError } from '../platform/errors.ts';
 import { didYouMean, mightBeSecret, shown } from './problems.ts';
 import { SETTINGS } from './settings.ts';
@@ -87,6 +89,8 @@ function settingsShape(): Record<string, z.ZodType> {
       groups.set(first, group);
     }
   }
+  // The table of limits stands beside the settings of its group.
+  for (const field of TABLE_FIELDS) (groups.get('limits') ?? {})[field] = z.unknown().optional();
   for (const [name, group] of groups) shape[name] = exactly(group).nullish();
   return shape;
 }
@@ -104,9 +108,11 @@ export interface FileConfig {
   /** Undefined: the file does not speak of providers. */
   readonly providers: Readonly<Record<string, ProviderEntry>> | undefined;
   readonly models: Readonly<Record<string, readonly TargetEntry[]>>;
+  /** The fields of the table of limits that the file has, unread. */
+  readonly limits: Readonly<Record<string, unknown>>;
 }
 
-export const NO_FILE: FileConfig = { setting: () => undefined, providers: undefined, models: {} };
+export const NO_FILE: FileConfig = { setting: () => undefined, providers: undefined, models: {}, limits: {} };
 
 /**
  * @param source the file's text
@@ -123,6 +129,12 @@ export function parseFile(source: string, name: string): FileConfig {
     setting: (path) => path.split('.').reduce<unknown>(child, root),
     providers: Providers.parse(root['providers']) ?? undefined,
     models: Models.parse(root['models']) ?? {},
+    limits: Object.fromEntries(
+      TABLE_FIELDS.flatMap((field) => {
+        const value = child(root['limits'], field);
+        return value === undefined || value === null ? [] : [[field, value]];
+      }),
+    ),
   };
 }
 

@@ -7,6 +7,7 @@ import { parseKey } from '../keys/format.ts';
 import { SetupError } from '../platform/errors.ts';
 import { type FileConfig, NO_FILE, parseFile } from './file.ts';
 import { deepFreeze } from './freeze.ts';
+import { readLimits } from './limits.ts';
 import type { Bounds, Config, ProviderConfig, Secret } from './model.ts';
 import { noticeExposure, noticeUnknownVariables, SERVICE_LINK } from './notices.ts';
 import { Problems } from './problems.ts';
@@ -77,11 +78,16 @@ export function loadConfig(input: LoadInput): Loaded {
     admin: adminPort === undefined ? null : { host: adminHost ?? '127.0.0.1', port: adminPort },
     dataDir: settings.path('data'),
     databaseUrl: settings.secret('databaseUrl'),
+    redisUrl: settings.secret('redisUrl'),
     bootstrapAdminKey,
     trustedProxies: value('trustedProxies') ?? [],
     bounds,
     providers,
     models: readModels(file.models, known, name, problems),
+    limits: {
+      table: readLimits(file.limits, name, problems),
+      whenRedisIsAway: value('whenRedisIsAway') ?? 'closed',
+    },
     logLevel: value('logLevel') ?? 'info',
     node: value('node') ?? nodeName(input.hostname),
   };

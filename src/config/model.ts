@@ -1,5 +1,7 @@
 // The configuration: one frozen, typed value. load.ts makes it from the command line, KEYGATE_… variables and
-// keygate.yaml, in that order of precedence; the defaults are DEFAULTS there.
+// keygate.yaml, in that order of precedence; the defaults are in settings.ts.
+
+import type { Table } from '../limits/tables.ts';
 
 /** A secret that prints as `[redacted]` wherever it ends up; `reveal()` is the only way to its text. */
 export class Secret {
@@ -83,6 +85,14 @@ export interface ModelTarget {
   readonly priority: number;
 }
 
+/** What the configuration says about rate limits; rows that the Administration API edits come on top. */
+export interface LimitsConfig {
+  /** The default table with what the file says in its place. */
+  readonly table: Table;
+  /** What happens to calls while the Redis server is away: none passes, or each node keeps its share. */
+  readonly whenRedisIsAway: 'closed' | 'open';
+}
+
 export interface Config {
   readonly host: string;
   readonly port: number;
@@ -90,12 +100,15 @@ export interface Config {
   readonly admin: { readonly host: string; readonly port: number } | null;
   readonly dataDir: string;
   readonly databaseUrl: Secret | null;
+  /** The Valkey or Redis server in which nodes share their rate limits; null: each process keeps its own. */
+  readonly redisUrl: Secret | null;
   readonly bootstrapAdminKey: Secret | null;
   /** Addresses whose `X-Forwarded-For` is believed, as CIDR ranges. */
   readonly trustedProxies: readonly string[];
   readonly bounds: Bounds;
   readonly providers: readonly ProviderConfig[];
   readonly models: readonly ModelConfig[];
+  readonly limits: LimitsConfig;
   readonly logLevel: 'fatal' | 'error' | 'warn' | 'info' | 'debug';
   /** A short name for this node in metrics and usage records. */
   readonly node: string;

@@ -23,6 +23,12 @@ export function noticeExposure(config: Config, notices: string[]): void {
         'to a listener of their own.',
     );
   }
+  if (config.databaseUrl !== null && config.redisUrl === null) {
+    notices.push(
+      'Rate limits are kept by this process alone: if several nodes share the database, set redis_url ' +
+        '(KEYGATE_REDIS_URL), or together they admit each limit as many times as there are nodes.',
+    );
+  }
   if (config.trustedProxies.some((range) => range.endsWith('/0'))) {
     notices.push('trusted_proxies believes everybody: any caller can then pretend to any address.');
   }

@@ -55,8 +55,10 @@ export interface SettingValues extends Bounds {
   readonly adminPort: number;
   readonly data: string;
   readonly databaseUrl: string;
+  readonly redisUrl: string;
   readonly bootstrapAdminKey: string;
   readonly trustedProxies: readonly string[];
+  readonly whenRedisIsAway: Config['limits']['whenRedisIsAway'];
   readonly logLevel: Config['logLevel'];
   readonly node: string;
 }
@@ -108,6 +110,16 @@ export const SETTINGS: { readonly [N in SettingName]: Setting<SettingValues[N]> 
     otherwise: 'the embedded store',
     about: 'The PostgreSQL database to keep everything in, instead of the embedded store.',
   }),
+  redisUrl: setting({
+    path: 'redis_url',
+    secret: true,
+    kind: secret(
+      'the address of a Valkey or Redis server, such as redis://user:password@host:6379/0 or rediss://host:6380',
+      isRedisUrl,
+    ),
+    otherwise: 'each process keeps limits of its own',
+    about: 'The Valkey or Redis server in which several nodes share their rate limits.',
+  }),
   bootstrapAdminKey: setting({
     path: 'bootstrap_admin_key',
     secret: true,
@@ -124,6 +136,15 @@ export const SETTINGS: { readonly [N in SettingName]: Setting<SettingValues[N]> 
     standard: [],
     about:
       'Proxies whose `X-Forwarded-For` is believed; needed before keys can be bound to addresses behind one.',
+  }),
+  whenRedisIsAway: setting({
+    path: 'limits.when_redis_is_away',
+    env: 'KEYGATE_LIMITS_WHEN_AWAY',
+    kind: choice('closed', 'open'),
+    standard: 'closed',
+    about:
+      'What happens to calls while the Redis server is away: `closed` answers them 503, `open` lets each node keep its ' +
+      'share of every limit.',
   }),
   logLevel: setting({
     path: 'log_level',
@@ -228,6 +249,16 @@ function isPostgresUrl(text: string): boolean {
   if (!URL.canParse(text)) return false;
   const url = new URL(text);
   return url.protocol === 'postgres:' || url.protocol === 'postgresql:';
+}
+
+function isRedisUrl(text: string): boolean {
+  if (!URL.canParse(text)) return false;
+  const url = new URL(text);
+  return (
+    (url.protocol === 'redis:' || url.protocol === 'rediss:') &&
+    url.hostname !== '' &&
+    /^\/?\d{0,4}$/.test(url.pathname)
+  );
 }
 
 /** The settings table of docs/configuration.md. */

@@ -27,7 +27,7 @@ const dimensions: Record<Dimension, z.ZodOptional<typeof amount>> = {
 const name = z.string().min(1).max(256);
 
 /** Limits of one model, group or long-context pool: at least one dimension. */
-const entry = z
+export const entry = z
   .strictObject(dimensions)
   .refine((line) => DIMENSION_NAMES.some((dimension) => line[dimension] !== undefined), {
     message: `name at least one of ${DIMENSION_NAMES.join(', ')}`,

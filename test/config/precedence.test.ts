@@ -60,8 +60,10 @@ describe('where a setting comes from', () => {
       adminPort: ['5001', '5001'],
       data: ['/var/lib/keygate', '/var/lib/keygate'],
       databaseUrl: ['postgres://u:p@db/keygate', 'env:DB'],
+      redisUrl: ['rediss://u:p@cache:6380/2', 'env:CACHE'],
       bootstrapAdminKey: [ADMIN_KEY, 'file:/run/admin'],
       trustedProxies: ['10.1.2.3/8, ::1', '[10.0.0.0/8, "::1/128"]'],
+      whenRedisIsAway: ['open', 'open'],
       logLevel: ['debug', 'debug'],
       node: ['node-1', 'node-1'],
       headerBytes: ['32KB', '32768'],
@@ -77,7 +79,7 @@ describe('where a setting comes from', () => {
       drainMs: ['0s', '0s'],
     };
     const env: Record<string, string> = {};
-    const groups: Record<string, string[]> = { admin: [], bounds: [] };
+    const groups: Record<string, string[]> = { admin: [], bounds: [], limits: [] };
     const lines: string[] = [];
     for (const [name, row] of Object.entries(SETTINGS)) {
       const [text, file] = values[name as SettingName];
@@ -90,11 +92,12 @@ describe('where a setting comes from', () => {
     const byEnvironment = load({ env });
     const byFile = load({
       yaml: lines.join('\n'),
-      env: { DB: 'postgres://u:p@db/keygate' },
+      env: { DB: 'postgres://u:p@db/keygate', CACHE: 'rediss://u:p@cache:6380/2' },
       files: { '/run/admin': `${ADMIN_KEY}\n` },
     });
     expect(byFile.config).toEqual(byEnvironment.config);
     expect(byFile.config.databaseUrl?.reveal()).toBe('postgres://u:p@db/keygate');
+    expect(byFile.config.redisUrl?.reveal()).toBe('rediss://u:p@cache:6380/2');
     expect(byFile.config.bootstrapAdminKey?.reveal()).toBe(ADMIN_KEY);
     expect(byFile.config.trustedProxies).toEqual(['10.0.0.0/8', '::1/128']);
     expect(byFile.config.bounds).toMatchObject({ uploadBytes: 1_610_612_736, idleMs: 90_000, drainMs: 0 });

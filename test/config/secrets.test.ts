@@ -135,6 +135,7 @@ describe('a secret that cannot be used', () => {
 describe('secrets are never shown', () => {
   const env = {
     KEYGATE_DATABASE_URL: DATABASE,
+    KEYGATE_REDIS_URL: 'redis://:r3d1sp4ss@cache',
     KEYGATE_BOOTSTRAP_ADMIN_KEY: ADMIN_KEY,
     OPENAI_API_KEY: PROVIDER_KEY,
   };
@@ -148,7 +149,7 @@ describe('secrets are never shown', () => {
       format('%s %j %o %O', databaseUrl, loaded, loaded, loaded),
       `${databaseUrl} ${Object.values(databaseUrl ?? {})} ${JSON.stringify(describeConfig(loaded))}`,
     ].join('\n');
-    for (const secret of [DATABASE, 'p4ssw0rd', ADMIN_KEY, PROVIDER_KEY])
+    for (const secret of [DATABASE, 'p4ssw0rd', 'r3d1sp4ss', ADMIN_KEY, PROVIDER_KEY])
       expect(everything).not.toContain(secret);
     expect(describeConfig(loaded).settings).toContainEqual({
       setting: 'database_url',
@@ -173,6 +174,10 @@ describe('secrets are never shown', () => {
       },
       { yaml: `providers: {one: {base_url: "https://h", credential: none, headers: {X-Key: ${secret}}}}` },
       { yaml: `models: {fast: ${secret}}` },
+      { yaml: `limits: {${secret}: 1}` },
+      { yaml: `limits: {tiers: ${secret}}` },
+      { yaml: `limits: {projects: {${secret}: {}, p: {${secret}: {}}}}` },
+      { yaml: `limits: {charge: ${secret}}` },
       { yaml: `models: {fast: ${secret}/x}` },
       { yaml: `port: *${secret}` },
       { yaml: `port: !${secret} 1` },
