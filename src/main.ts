@@ -5,7 +5,7 @@ import type { Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { getRequestListener } from '@hono/node-server';
 import { bootstrap } from './access/bootstrap.ts';
-import { createControlPlane } from './access/control-plane.ts';
+import { type ControlPlaneDeps, createControlPlane } from './access/control-plane.ts';
 import type { Config } from './config/model.ts';
 import { authenticateAdmin } from './gateway/administration.ts';
 import { callerAddressOf } from './gateway/authorize.ts';
@@ -15,9 +15,8 @@ import { type Doors, listener, type Side } from './gateway/server.ts';
 import { addressRanges } from './keys/addresses.ts';
 import { KeyRegistry } from './keys/registry.ts';
 
-import { defaultTables } from './limits/default-table.ts';
-import { MemoryLimiter } from './limits/memory.ts';
-import { RateLimits } from './limits/rate-limits.ts';
+import { limitsPart } from './limits/control-part.ts';
+import { type OpenLimits, openLimits } from './limits/open.ts';
 import { systemClock } from './platform/clock.ts';
 import { ApiError, SetupError } from './platform/errors.ts';
 import { jsonLog, type Log } from './platform/log.ts';
@@ -69,16 +68,29 @@ export async function runServer(config: Config, io: Io): Promise<RunningServer> 
     const registry = new KeyRegistry({ clock, onError: (error) => log.error('keys', error) });
     await registry.load(store);
     closing.add(registry.follow(store));
-    const { road, routes, journal, metrics } = makeRoad(config, store, registry, log, closing);
+    const limits = await openLimits({
+      config: config.limits,
+      redisUrl: config.redisUrl,
+      node: config.node,
+      store,
+      clock,
+      log,
+    });
+    closing.add(() => limits.close());
+    const { road, routes, journal, metrics } = makeRoad(config, store, registry, limits, log, closing);
 
     let draining = false;
     const proxies = config.trustedProxies.length === 0 ? null : addressRanges(config.trustedProxies);
-    const controlPlane = createControlPlane({
+    const administration: ControlPlaneDeps = {
       store,
       registry,
       clock,
       onError: (error, requestId) => log.error('administration', error, { request_id: requestId }),
-    });
+    };
+    const callable = () => routes.listing(false).map(({ id }) => id);
+    const controlPlane = createControlPlane(administration, [
+      limitsPart({ ...administration, ...limits, callable }),
+    ]);
     const doors: Doors = {
       road: (request, response) => road.take(request, response),
       administration: getRequestListener((request, { incoming }) =>
@@ -90,7 +102,8 @@ export async function runServer(config: Config, io: Io): Promise<RunningServer> 
           ),
         }),
       ),
-      readiness: async () => (draining ? 'the server is stopping' : await unready(store)),
+      readiness: async () =>
+        draining ? 'the server is stopping' : (limits.unready() ?? (await unready(store))),
       metrics: (request) =>
         authenticateAdmin(
           registry,
@@ -108,6 +121,7 @@ export async function runServer(config: Config, io: Io): Promise<RunningServer> 
           journalRefusals: () => journal.refusals,
           keys: () => registry.size,
           providers: () => [...routes.providers.values(), routes.sandbox.provider],
+          limits: (out) => limits.measure(out),
         }),
     };
     const data = await listen(doors, config, config.admin === null ? 'both' : 'data', config);
@@ -126,7 +140,14 @@ export async function runServer(config: Config, io: Io): Promise<RunningServer> 
   }
 }
 
-function makeRoad(config: Config, store: Store, registry: KeyRegistry, log: Log, closing: Closing) {
+function makeRoad(
+  config: Config,
+  store: Store,
+  registry: KeyRegistry,
+  { limits }: OpenLimits,
+  log: Log,
+  closing: Closing,
+) {
   const clock = systemClock;
   const sandbox = sandboxUpstream(config.bounds, clock);
   closing.add(() => sandbox.close());
@@ -142,7 +163,6 @@ function makeRoad(config: Config, store: Store, registry: KeyRegistry, log: Log,
     log.error('journal', error),
   );
   const metrics = new Metrics();
-  const limits = new RateLimits({ tables: defaultTables, limiter: new MemoryLimiter({ clock }), clock });
   const road = new Road({
     clock,
     bounds: config.bounds,

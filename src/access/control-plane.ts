@@ -1,6 +1,7 @@
 // The control plane: one HTTP application of the routes of keys, projects, users and service accounts, the published
-// Administration API and keygate's own beside it. Here is what holds for all of them: the headers of every reply,
-// the bound of a body, what a fault looks like from outside, and the OpenAPI document.
+// Administration API and keygate's own beside it, and of the parts that other capabilities bring. Here is what holds for
+// all of them: the headers of every reply, the bound of a body, what a fault looks like from outside, and the OpenAPI
+// document.
 
 import type { MiddlewareHandler } from 'hono';
 import { bodyLimit } from 'hono/body-limit';
@@ -12,6 +13,7 @@ import { newRequestId } from '../platform/ids.ts';
 import { projectsApi, usersApi } from './api.ts';
 import { authentication } from './authenticate.ts';
 import {
+  type Authentication,
   type ControlApp,
   type ControlContext,
   type ControlEnv,
@@ -33,11 +35,23 @@ export interface ControlPlane {
 
 export type { ControlPlaneDeps };
 
-export function createControlPlane(deps: ControlPlaneDeps): ControlPlane {
+/** Routes that another capability brings. */
+export interface ControlPart {
+  routes(auth: Authentication): ControlApp;
+  /** Paths whose bodies are read as they come, and bounded by their own routes. */
+  readonly streamed?: readonly string[];
+}
+
+export function createControlPlane(
+  deps: ControlPlaneDeps,
+  others: readonly ControlPart[] = [],
+): ControlPlane {
   const app = newApp();
   const auth = authentication(deps);
   app.use(headers(deps));
-  app.use(bodyLimit({ maxSize: BODY_MAX, onError: () => fail(new ApiError(413, TOO_LARGE)) }));
+  const bounded = bodyLimit({ maxSize: BODY_MAX, onError: () => fail(new ApiError(413, TOO_LARGE)) });
+  const streamed = new Set(others.flatMap((part) => part.streamed ?? []));
+  app.use((c, next) => (streamed.has(c.req.path) ? next() : bounded(c, next)));
   app.onError((error, c) => reply(c, refusalOf(error, c, deps)));
   app.notFound((c) =>
     reply(c, new ApiError(404, `Invalid URL (${c.req.method} ${c.req.path.slice(0, 256)})`)),
@@ -50,6 +64,7 @@ export function createControlPlane(deps: ControlPlaneDeps): ControlPlane {
     adminKeysApi(deps, auth),
     keygateKeysApi(deps, auth),
     whoamiApi(auth),
+    ...others.map((part) => part.routes(auth)),
   ]) {
     app.route('/', part);
   }

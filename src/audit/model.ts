@@ -5,6 +5,8 @@ import type { OrganizationId, ProjectId } from '../platform/ids.ts';
 
 export type AuditEventType =
   | 'organization.created'
+  /** keygate's own use of it: the usage tier that was reached, or pinned. */
+  | 'organization.updated'
   | 'user.added'
   | 'project.created'
   | 'project.updated'
@@ -15,10 +17,16 @@ export type AuditEventType =
   | 'api_key.created'
   | 'api_key.updated'
   | 'api_key.deleted'
+  | 'rate_limit.updated'
+  | 'rate_limit.deleted'
+  /** keygate's own: buckets were filled by hand. */
+  | 'rate_limit.refilled'
+  /** keygate's own: money that the organization paid was written down. */
+  | 'payment.recorded'
   /** keygate's own: a valid key was used on the Administration API without the right. */
   | 'administration.refused';
 
-/** Who did it. `setup` is the server itself at its start, from its configuration. */
+/** Who did it. `setup` is the server itself at its start, from its configuration; `server`, by its own rules later. */
 export type AuditActor =
   | {
       readonly type: 'api_key';
@@ -29,7 +37,8 @@ export type AuditActor =
       };
       readonly ip_address: string | null;
     }
-  | { readonly type: 'setup' };
+  | { readonly type: 'setup' }
+  | { readonly type: 'server' };
 
 /** What every change carries with it: whose it is, who made it, and when (milliseconds since the epoch). */
 export interface Attribution {

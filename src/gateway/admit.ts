@@ -4,6 +4,7 @@
 
 import type { Bounds } from '../config/model.ts';
 import { rateLimitHeaders } from '../limits/headers.ts';
+import { TEST_MODEL } from '../limits/known-models.ts';
 import type { Verdict as LimitVerdict } from '../limits/limiter.ts';
 import type { LimitedCall } from '../limits/model.ts';
 import type { RateLimits } from '../limits/rate-limits.ts';
@@ -13,9 +14,6 @@ import type { Usage } from '../spend/usage.ts';
 import type { Resume } from './body.ts';
 import type { Call } from './call.ts';
 import { LATER, type Verdict } from './verdict.ts';
-
-/** What a test key's calls draw on: limits of their own, so that a test never uses up what production needs. */
-const TEST_MODEL = 'sandbox-test';
 
 export class Admission {
   /** Calls that were admitted and are not settled yet. */

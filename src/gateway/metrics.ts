@@ -41,6 +41,8 @@ export interface Readings {
     readonly sent: number;
     readonly failed: number;
   }>;
+  /** Writes what the rate limits count. */
+  readonly limits: (out: Exposition) => void;
 }
 
 export class Metrics {
@@ -114,6 +116,7 @@ export class Metrics {
       [...this.#refusals.values()].map(({ labels, calls }) => [labels, calls] as const),
     );
     out.counter('keygate_tokens_total', 'Tokens used.', this.#tokens());
+    readings.limits(out);
     out.counter(
       'keygate_provider_calls_total',
       'Calls sent to a provider, and those of them that failed.',

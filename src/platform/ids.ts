@@ -14,6 +14,7 @@ export type AuditId = Brand<string, 'AuditId'>;
 export type RequestId = Brand<string, 'RequestId'>;
 export type BudgetId = Brand<string, 'BudgetId'>;
 export type LeaseId = Brand<string, 'LeaseId'>;
+export type PaymentId = Brand<string, 'PaymentId'>;
 
 interface IdKinds {
   'org-': OrganizationId;
@@ -24,6 +25,7 @@ interface IdKinds {
   'audit_log-': AuditId;
   budget_: BudgetId;
   lease_: LeaseId;
+  pay_: PaymentId;
 }
 
 const BASE62 = '0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz';

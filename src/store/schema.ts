@@ -2,10 +2,10 @@
 // text; a digest is 32 bytes. The migrations in migrations/ make these tables, the same on both databases.
 
 import type { Generated } from 'kysely';
+import type { LimitsTables } from './schema-limits.ts';
 import type { MoneyTables } from './schema-money.ts';
-import type { UsageTables } from './schema-usage.ts';
 
-export interface Schema extends MoneyTables, UsageTables {
+export interface Schema extends LimitsTables, MoneyTables {
   meta: MetaTable;
   organizations: OrganizationTable;
   projects: ProjectTable;
@@ -86,7 +86,15 @@ export interface ApiKeyTable {
 /** What other nodes must read again: one row a change, in the change's own transaction, in commit order. */
 export interface ChangeTable {
   seq: Generated<number>;
-  kind: 'api_key' | 'project' | 'organization' | 'user' | 'service_account' | 'budget' | 'price_list';
+  kind:
+    | 'api_key'
+    | 'project'
+    | 'organization'
+    | 'user'
+    | 'service_account'
+    | 'budget'
+    | 'price_list'
+    | 'rate_limit';
   object_id: string;
   at: number;
 }

@@ -8,7 +8,7 @@ import { SetupError } from '../../platform/errors.ts';
 import type { Db, Store } from '../store.ts';
 import { up as tables } from './0001-tables.ts';
 import { up as money } from './0010-money.ts';
-import { up as usage } from './0030-usage.ts';
+import { up as limits } from './0020-limits.ts';
 
 const TABLE = 'keygate_migration';
 
@@ -16,7 +16,7 @@ const TABLE = 'keygate_migration';
 export const STEPS: Steps = {
   '0001_tables': tables,
   '0010_money': money,
-  '0030_usage': usage,
+  '0020_limits': limits,
 };
 
 export type Steps = Readonly<Record<string, (db: Kysely<unknown>, kind: Store['kind']) => Promise<void>>>;
