@@ -4,8 +4,9 @@
 import type { Generated } from 'kysely';
 import type { LimitsTables } from './schema-limits.ts';
 import type { MoneyTables } from './schema-money.ts';
+import type { UsageTables } from './schema-usage.ts';
 
-export interface Schema extends LimitsTables, MoneyTables {
+export interface Schema extends LimitsTables, MoneyTables, UsageTables {
   meta: MetaTable;
   organizations: OrganizationTable;
   projects: ProjectTable;

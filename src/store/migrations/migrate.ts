@@ -9,6 +9,7 @@ import type { Db, Store } from '../store.ts';
 import { up as tables } from './0001-tables.ts';
 import { up as money } from './0010-money.ts';
 import { up as limits } from './0020-limits.ts';
+import { up as usage } from './0030-usage.ts';
 
 const TABLE = 'keygate_migration';
 
@@ -17,6 +18,7 @@ export const STEPS: Steps = {
   '0001_tables': tables,
   '0010_money': money,
   '0020_limits': limits,
+  '0030_usage': usage,
 };
 
 export type Steps = Readonly<Record<string, (db: Kysely<unknown>, kind: Store['kind']) => Promise<void>>>;
