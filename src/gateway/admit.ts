@@ -99,7 +99,8 @@ export class Admission {
       this.#limits.settle(allowance, {
         tokens: used.input + used.output,
         images: used.images,
-        audioSeconds: Math.ceil(used.audioMs / 1000),
+        // A provider that counts audio in tokens does not say how long it was: what was reserved stays.
+        ...(used.audioMs === 0 && used.input > 0 ? {} : { audioSeconds: Math.ceil(used.audioMs / 1000) }),
       });
     }
   }

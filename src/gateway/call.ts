@@ -5,9 +5,9 @@ import type { Principal, ProjectState } from '../keys/model.ts';
 import { type CallSize, NO_SIZE } from '../limits/estimate.ts';
 import type { Admission as Allowance } from '../limits/limiter.ts';
 import type { KeyId, OrganizationId, RequestId } from '../platform/ids.ts';
-import type { ObjectScan } from '../platform/json-scan.ts';
 import type { Meter } from '../spend/meter/model.ts';
-import type { Outcome, Usage, UsageSource } from '../spend/usage.ts';
+import type { Reservation } from '../spend/reservation.ts';
+import type { EventSpend, Outcome, Usage, UsageSource } from '../spend/usage.ts';
 import type { Route, Target } from '../upstreams/routes.ts';
 import type { Exchange } from './forward.ts';
 import type { Operation } from './operations.ts';
@@ -39,6 +39,9 @@ export interface Asked {
   readonly wantsUsage: boolean;
   /** Characters to be spoken (text to speech). */
   readonly characters: number;
+  /** Files of a form, and their bytes together. */
+  readonly files: number;
+  readonly fileBytes: number;
   /** How much it will draw on its limits, as far as the body tells. */
   readonly size: CallSize;
   /** The caller's own name for who asks (`safety_identifier`, `user`). */
@@ -54,6 +57,8 @@ export const NOTHING_ASKED: Asked = Object.freeze({
   stream: false,
   wantsUsage: false,
   characters: 0,
+  files: 0,
+  fileBytes: 0,
   size: NO_SIZE,
   endUser: null,
   references: [],
@@ -95,11 +100,11 @@ export class Call {
     passed: [],
   };
   body: Buffer | null = null;
-  /** Where the body's own members lie, for the ones that may have to be replaced. */
-  scan: ObjectScan | null = null;
   /** Listens for the rest of the body; the sweep ends a call that idles here. */
   receiving = false;
   asked: Asked = NOTHING_ASKED;
+  /** A JSON body, parsed: kept until it was looked at for what it may cost. */
+  json: Readonly<Record<string, unknown>> | null = null;
 
   // authenticate
   principal: Principal | null = null;
@@ -116,6 +121,8 @@ export class Call {
   /** What was taken of the rate limits. */
   allowance: Allowance | null = null;
   reserved = false;
+  /** What was taken of the budgets; null where none applies. */
+  reservation: Reservation | null = null;
 
   // forward
   readonly tried: Target[] = [];
@@ -135,6 +142,8 @@ export class Call {
   /** Bytes wait in the caller's socket: the provider is paused until they are gone. */
   paused = false;
   usage: Usage | null = null;
+  /** What it cost, where budgets apply. */
+  spend: EventSpend | null = null;
   source: UsageSource = 'none';
   outcome: Outcome = 'ok';
   serviceTier = '';

@@ -211,12 +211,31 @@ function bodyFor(call: Call, target: Target): Buffer | ApiError {
   const body = call.body ?? Buffer.alloc(0);
   const { model, stream, wantsUsage } = call.asked;
   const renamed = model !== null && target.model !== model;
+  const bound = call.reservation?.boundFor(target.provider.name) ?? null;
   const addsUsage = stream && !wantsUsage && (call.meter === 'chat' || call.meter === 'completions');
-  if (!renamed && !addsUsage) return body;
-  if (call.scan === null) return renamed ? renameInForm(call, body, model, target.model) : body;
-  return addsUsage
-    ? askUsage(withModel(body, call.scan, renamed ? target.model : null))
-    : withModel(body, call.scan, target.model);
+  if (!renamed && !addsUsage && bound === null) return body;
+  if (call.operation?.body === 'multipart')
+    return renamed ? renameInForm(call, body, model, target.model) : body;
+  const sent = edited(body, renamed ? target.model : null, addsUsage);
+  return bound === null ? sent : withMember(sent, bound.name, String(bound.tokens));
+}
+
+/** Sets a member of the body, which may stand there as null. */
+function withMember(body: Buffer, name: string, value: string): Buffer {
+  const scan = ObjectScan.over(body, Number.POSITIVE_INFINITY, new Set([name]));
+  if (!(scan instanceof ObjectScan)) throw new Error('a body that was received cannot be read again');
+  const member = scan.members.get(name);
+  return member === undefined ? insertMember(body, scan, name, value) : replaceMember(body, member, value);
+}
+
+const EDITED: ReadonlySet<string> = new Set(['model', 'stream_options']);
+
+function edited(body: Buffer, model: string | null, addsUsage: boolean): Buffer {
+  const scan = ObjectScan.over(body, Number.POSITIVE_INFINITY, EDITED);
+  // Receiving found it to be an object that can be read in one way only.
+  if (!(scan instanceof ObjectScan)) throw new Error('a body that was received cannot be read again');
+  const renamed = withModel(body, scan, model);
+  return addsUsage ? askUsage(renamed) : renamed;
 }
 
 function withModel(body: Buffer, scan: ObjectScan, model: string | null): Buffer {

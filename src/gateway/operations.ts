@@ -240,12 +240,15 @@ const MAX_SEGMENTS = 8;
 
 type Node = { readonly children: Map<string, Node>; readonly methods: Map<string, Operation> };
 
-const exact = new Map<string, Match>();
+/** Paths without a parameter, and what each method on them is. */
+const exact = new Map<string, Map<string, Match>>();
 const root: Node = node();
 
 for (const operation of OPERATIONS) {
   if (!operation.path.includes('{}')) {
-    exact.set(`${operation.method} ${operation.path}`, { found: operation, parameters: NO_PARAMETERS });
+    const methods = exact.get(operation.path) ?? new Map<string, Match>();
+    methods.set(operation.method, { found: operation, parameters: NO_PARAMETERS });
+    exact.set(operation.path, methods);
   }
   let at = root;
   for (const segment of operation.path.slice(1).split('/')) {
@@ -268,7 +271,7 @@ function node(): Node {
  * @param path below `/v1`, without a query, as it stands in the request line; parameters are not decoded
  */
 export function matchOperation(method: string, path: string): Match {
-  return exact.get(`${method} ${path}`) ?? matchSegments(method, path);
+  return exact.get(path)?.get(method) ?? matchSegments(method, path);
 }
 
 function matchSegments(method: string, path: string): Match {

@@ -43,5 +43,6 @@ function eventOf(call: Call, now: number): UsageEvent | null {
     source: call.source,
     usage: call.usage ?? noUsage(),
     test: caller.type === 'test',
+    spend: call.spend,
   };
 }

@@ -49,26 +49,15 @@ export function refuse(call: Call, clock: Clock, refusal: ApiError): void {
 }
 
 const DRAIN_MS = 5_000;
-const DRAIN_BYTES = 64 * 1024 * 1024;
 
 /**
- * Lets the rest of a refused body run out, within bounds: a socket that is closed with bytes unread is reset, and then
- * a caller in the middle of sending would not get to read the refusal. Node reads and drops the rest by itself once
- * the reply is out; what is added here is the end of its patience.
+ * Lets the rest of a refused body run out, for a moment: a socket that is closed with bytes unread is reset, and then a
+ * caller in the middle of sending would not get to read the refusal. Node reads and drops the rest by itself once the
+ * reply is out; what is added here is the end of its patience.
  */
-function drainAfter({ request, response }: Call): void {
-  const cut = (): void => {
-    request.socket.destroy();
-  };
-  response.on('finish', () => {
-    let left = DRAIN_BYTES;
-    const timer = setTimeout(cut, DRAIN_MS).unref();
-    request.on('close', () => clearTimeout(timer));
-    request.on('data', (chunk: Buffer) => {
-      left -= chunk.length;
-      if (left < 0) cut();
-    });
-  });
+function drainAfter({ request }: Call): void {
+  const timer = setTimeout(() => request.socket.destroy(), DRAIN_MS).unref();
+  request.on('close', () => clearTimeout(timer));
 }
 
 /** Answers a connection whose request could not even be read as HTTP. */

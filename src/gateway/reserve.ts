@@ -1,12 +1,19 @@
-// Reserve: can everything that this call will owe be borne? Today that is its record: a place in the journal of usage
-// events is taken before the call is forwarded, so that no call is made which could not be metered.
+// Reserve: can everything that this call will owe be borne? Its record: a place in the journal of usage events is taken
+// before the call is forwarded, so that no call is made which could not be metered. And its cost: where budgets apply,
+// the most that it can cost is reserved in all of them (src/spend/spending.ts). While there is no budget, the second is
+// one branch.
 
-import { unavailable } from '../platform/errors.ts';
+import { ApiError, unavailable } from '../platform/errors.ts';
+import { ObjectScan } from '../platform/json-scan.ts';
 import type { Journal } from '../spend/journal.ts';
+import type { Reserved, Spending } from '../spend/spending.ts';
+import type { Resume } from './body.ts';
 import type { Call } from './call.ts';
-import type { Verdict } from './verdict.ts';
+import { LATER, type Verdict } from './verdict.ts';
 
-export function reserve(call: Call, journal: Journal): Verdict {
+export function reserve(call: Call, journal: Journal, spending: Spending, resume: Resume): Verdict {
+  const { json } = call;
+  call.json = null;
   if (call.operation?.served === 'here') return null;
   if (!journal.take()) {
     return unavailable(
@@ -15,12 +22,73 @@ export function reserve(call: Call, journal: Journal): Verdict {
     );
   }
   call.reserved = true;
-  return null;
+  return spending.active ? reserveCost(call, json, spending, resume) : null;
 }
 
-/** Gives the place back when the call ends before it was forwarded. */
-export function unreserve(call: Call, journal: Journal): void {
+/** Gives back what was taken for a call that ends before it was forwarded. */
+export function unreserve(call: Call, journal: Journal, spending: Spending): void {
+  const { reservation } = call;
+  call.reservation = null;
+  if (reservation !== null) spending.release(reservation);
   if (!call.reserved) return;
   call.reserved = false;
   journal.release();
+}
+
+function reserveCost(call: Call, json: Call['json'], spending: Spending, resume: Resume): Verdict {
+  const { caller, route, meter, asked } = call;
+  // A test key's calls go to the sandbox and cost nothing; so does what no provider bills.
+  if (caller === null || route === null || caller.type === 'test') return null;
+  if (meter === 'none' || meter === 'moderations') return null;
+  if (json !== null && call.body !== null && isAmbiguous(call.body)) {
+    return new ApiError(
+      400,
+      'The JSON body says twice how large the call may be: it could be read in two ways.',
+    );
+  }
+  const reserved = spending.reserve(
+    {
+      organizationId: caller.organizationId,
+      projectId: caller.project.id,
+      keyId: caller.keyId,
+      serviceAccountId: caller.ownerType === 'service_account' ? caller.ownerId : null,
+      endUser: asked.endUser,
+      at: call.at,
+      body: {
+        meter,
+        json,
+        size: asked.size,
+        files: asked.files,
+        fileBytes: asked.fileBytes,
+        characters: asked.characters,
+      },
+      targets: route.targets.map(({ provider, model }) => ({ provider: provider.name, model })),
+    },
+    (later) => resume(call, take(call, later, spending)),
+  );
+  return reserved === undefined ? LATER : take(call, reserved, spending);
+}
+
+/** Members on which the cost of a call hangs. */
+const COSTS: ReadonlySet<string> = new Set([
+  'max_completion_tokens',
+  'max_tokens',
+  'max_output_tokens',
+  'n',
+  'best_of',
+  'service_tier',
+  'max_tool_calls',
+]);
+
+/** Whether one of them stands twice: keygate would go by the last, and a provider perhaps by the first. */
+function isAmbiguous(body: Buffer): boolean {
+  return !(ObjectScan.over(body, Number.POSITIVE_INFINITY, COSTS) instanceof ObjectScan);
+}
+
+function take(call: Call, reserved: Reserved, spending: Spending): ApiError | null {
+  if (reserved === null || reserved instanceof ApiError) return reserved;
+  // The caller may have gone while the call waited for its budgets.
+  if (call.over) spending.release(reserved);
+  else call.reservation = reserved;
+  return null;
 }

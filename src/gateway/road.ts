@@ -20,6 +20,7 @@ import { ApiError } from '../platform/errors.ts';
 import { newRequestId } from '../platform/ids.ts';
 import type { TokenCounter } from '../spend/count.ts';
 import type { Journal } from '../spend/journal.ts';
+import type { Spending } from '../spend/spending.ts';
 import type { OwnedObjects } from '../upstreams/objects.ts';
 import type { Routes } from '../upstreams/routes.ts';
 import { Admission } from './admit.ts';
@@ -47,6 +48,7 @@ export interface RoadParts {
   readonly objects: OwnedObjects;
   readonly limits: RateLimits;
   readonly journal: Journal;
+  readonly spending: Spending;
   readonly counter: TokenCounter;
   readonly metrics: Metrics;
   readonly proxies: AddressRanges | null;
@@ -90,7 +92,7 @@ export class Road {
 
   /** One step of the road, by its number. */
   #step(call: Call): Verdict {
-    const { bounds, clock, counter, journal, keys, metrics, objects, routes } = this.#parts;
+    const { bounds, clock, counter, journal, keys, metrics, objects, routes, spending } = this.#parts;
     switch (call.step) {
       case 0:
         return receive(call, bounds);
@@ -103,7 +105,7 @@ export class Road {
       case 4:
         return this.admission.admit(call, this.#resume);
       case 5:
-        return reserve(call, journal);
+        return reserve(call, journal, spending, this.#resume);
       case FORWARD:
         return call.operation?.served === 'here'
           ? answerModels(call, clock, routes)
@@ -111,7 +113,7 @@ export class Road {
       case 7:
         return call.over ? null : relay(call, clock, this.#resume);
       case SETTLE:
-        return settle(call, this.admission, objects, counter, this.#resume);
+        return settle(call, this.admission, objects, counter, spending, this.#resume);
       default:
         return record(call, clock, journal, metrics);
     }
@@ -155,7 +157,7 @@ export class Road {
   /** Gives back what was taken for a call that was not forwarded. */
   #release(call: Call): void {
     this.admission.release(call, null);
-    unreserve(call, this.#parts.journal);
+    unreserve(call, this.#parts.journal, this.#parts.spending);
     call.step = END;
   }
 

@@ -4,6 +4,7 @@
 import type { TokenCounter } from '../spend/count.ts';
 import type { Meter } from '../spend/meter/model.ts';
 import { countedUsage } from '../spend/meter/stream.ts';
+import type { Spending } from '../spend/spending.ts';
 import { noUsage } from '../spend/usage.ts';
 import type { OwnedObjects } from '../upstreams/objects.ts';
 import type { Admission } from './admit.ts';
@@ -20,21 +21,45 @@ export function settle(
   admission: Admission,
   objects: OwnedObjects,
   counter: TokenCounter,
+  spending: Spending,
   resume: Resume,
 ): Verdict {
   call.abort = null;
   noteOwner(call, objects);
   if (call.usage !== null || !owesTokens(call)) {
     admission.release(call, call.sent ? (call.usage ?? noUsage()) : null);
+    charge(call, spending);
     return null;
   }
   const finish = (): void => {
     admission.release(call, call.usage ?? noUsage());
+    charge(call, spending);
     resume(call, null);
   };
   // The counter falls back to an estimate by itself; should even that fail, the call is recorded without counts.
   count(call, counter).then(finish, finish);
   return LATER;
+}
+
+/** Charges the budgets, where any apply. */
+function charge(call: Call, spending: Spending): void {
+  const { reservation, target } = call;
+  if (reservation === null) return;
+  call.reservation = null;
+  call.spend = spending.settle(reservation, {
+    provider: target?.provider.name ?? '',
+    model: target?.model ?? '',
+    serviceTier: call.serviceTier,
+    usage: call.usage,
+    unseen: wasUnseen(call),
+  });
+}
+
+/** It was sent, and broken off from here before a word of its answer was read: the provider may bill all of it. */
+function wasUnseen(call: Call): boolean {
+  const brokenOff = call.outcome === 'client_closed' || call.outcome === 'timeout';
+  const read = call.source === 'provider' || (call.output !== null && call.output.length > 0);
+  return call.sent && brokenOff && !read;
 }
 
 /** The caller knows the object's id by now and may use it in its next call: whose it is must not wait for a count. */

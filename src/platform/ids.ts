@@ -56,6 +56,10 @@ export function newId<P extends keyof IdKinds>(prefix: P): IdKinds[P] {
   return (prefix + randomBase62(24)) as IdKinds[P];
 }
 
+// Calls of the same millisecond share the beginning of their ids.
+let prefixMs = -1;
+let prefix = '';
+
 /**
  * `req_` and 32 hexadecimal digits, as the platform prints them. The first 12 are the time in milliseconds, so
  * that a call can be found again by its id alone; the other 20 are random.
@@ -64,7 +68,24 @@ export function newRequestId(nowMs: number): RequestId {
   if (used + 10 > POOL_BYTES) refill();
   const random = pool.toString('hex', used, used + 10);
   used += 10;
-  return `req_${nowMs.toString(16).padStart(12, '0')}${random}` as RequestId;
+  if (nowMs !== prefixMs) {
+    prefixMs = nowMs;
+    prefix = `req_${nowMs.toString(16).padStart(12, '0')}`;
+  }
+  return (prefix + random) as RequestId;
+}
+
+/** `lease_`, the time as 12 hexadecimal digits, and 20 random ones: what it covers can be found by its id alone. */
+export function newLeaseId(nowMs: number): LeaseId {
+  if (used + 10 > POOL_BYTES) refill();
+  const random = pool.toString('hex', used, used + 10);
+  used += 10;
+  return `lease_${nowMs.toString(16).padStart(12, '0')}${random}` as LeaseId;
+}
+
+/** When the lease of this id began, in milliseconds since the epoch; undefined if it does not say. */
+export function leaseIdTime(id: string): number | undefined {
+  return /^lease_[0-9a-f]{32}$/.test(id) ? Number.parseInt(id.slice(6, 18), 16) : undefined;
 }
 
 /** When the call with this id began, in milliseconds since the epoch; undefined if it is not one of ours. */

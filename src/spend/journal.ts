@@ -8,17 +8,19 @@
 // Failure: a group that the store refuses is kept and offered again, with a growing pause; nothing is dropped. On
 // close the journal writes what it has before it lets go.
 //
-// Layout of a segment's payload, format 1: one JSON array a line, fields as in `line` below; about 250 bytes an
-// event. Ids and names are those of the event; a prompt or a reply is never in it.
+// Layout of a segment's payload, format 2: one JSON array a line, fields as in `line` below; about 250 bytes an
+// event, and 90 more where a budget applied. Ids and names are those of the event; a prompt or a reply is never in it.
+// Format 1, which had no spend, is read too.
 
 import { crc32 } from 'node:zlib';
 import { z } from 'zod';
 import type { UsageSegmentTable } from '../store/schema.ts';
 import type { NewSegment, Store } from '../store/store.ts';
-import { noUsage, type UsageEvent } from './usage.ts';
+import { type EventSpend, noUsage, type UsageEvent } from './usage.ts';
 
-const FORMAT = 1;
-const LINGER_MS = 25;
+const FORMAT = 2;
+const FORMATS: readonly number[] = [1, FORMAT];
+const LINGER_MS = 50;
 const GROUP_EVENTS = 4096;
 const FIRST_BYTES = 256 * 1024;
 const KEPT_BYTES = 4 * 1024 * 1024;
@@ -195,8 +197,14 @@ function line(event: UsageEvent): string {
     `${quote(event.provider)},${event.status},"${event.outcome}",${event.streamed ? 1 : 0},${event.firstByteMs},` +
     `${event.durationMs},${quote(event.serviceTier)},"${event.source}",${event.test ? 1 : 0},${u.input},` +
     `${u.cachedInput},${u.cacheWrite},${u.output},${u.reasoning},${u.audioInput},${u.audioOutput},${u.imageInput},` +
-    `${u.imageOutput},${u.images},${u.audioMs},${u.characters},${u.searches}]\n`
+    `${u.imageOutput},${u.images},${u.audioMs},${u.characters},${u.searches}${spendOf(event)}]\n`
   );
+}
+
+function spendOf({ spend }: UsageEvent): string {
+  if (!spend) return '';
+  const { cost, unpriced, priceVersion, lease, endUser } = spend;
+  return `,[${cost},${unpriced ? 1 : 0},"${priceVersion}","${lease}",${endUser === null ? 'null' : quote(endUser)}]`;
 }
 
 const Text = z.string();
@@ -205,17 +213,20 @@ const Flag = z.union([z.literal(0), z.literal(1)]);
 const Outcomes = z.enum(['ok', 'provider_error', 'client_closed', 'provider_cut', 'timeout']);
 const Sources = z.enum(['provider', 'counted', 'none']);
 
+const Spend = z.tuple([Count, Flag, Text, Text, Text.nullable()]);
+
 // biome-ignore format: one row a group of fields, in the order of `line`
 const Line = z.tuple([
   Text, Count, Text, Text, Text, Text, Text, Text, Text, Text,
   Count, Outcomes, Flag, Count, Count, Text, Sources, Flag,
   Count, Count, Count, Count, Count, Count, Count, Count, Count, Count, Count, Count, Count,
+  Spend.optional(),
 ]);
 
 /** The events of a segment. Throws when its checksum or its form is wrong: it was damaged. */
 export function readSegment(segment: Omit<UsageSegmentTable, 'seq'>): UsageEvent[] {
   const payload = Buffer.from(segment.payload);
-  if (segment.format !== FORMAT) throw new Error(`usage segment of unknown format ${segment.format}`);
+  if (!FORMATS.includes(segment.format)) throw new Error(`usage segment of unknown format ${segment.format}`);
   if (crc32(payload) !== segment.crc) throw new Error('usage segment is damaged: its checksum is wrong');
   const events = payload.toString('utf8').trimEnd().split('\n').map(readLine);
   if (events.length !== segment.events) throw new Error('usage segment is damaged: events are missing');
@@ -254,5 +265,12 @@ function readLine(text: string): UsageEvent {
     source: f[16],
     test: f[17] === 1,
     usage,
+    spend: spendIn(f[31]),
   };
+}
+
+function spendIn(fields: z.infer<typeof Spend> | undefined): EventSpend | null {
+  if (fields === undefined) return null;
+  const [cost, unpriced, priceVersion, lease, endUser] = fields;
+  return { cost, unpriced: unpriced === 1, priceVersion, lease, endUser };
 }
