@@ -22,6 +22,7 @@ import { ApiError, SetupError } from './platform/errors.ts';
 import { jsonLog, type Log } from './platform/log.ts';
 import { TokenCounter } from './spend/count.ts';
 import { Journal } from './spend/journal.ts';
+import { openRollup } from './spend/rollup/open.ts';
 import { openStore } from './store/open.ts';
 import type { Store } from './store/store.ts';
 import { keepCatalogue } from './upstreams/catalogue.ts';
@@ -77,6 +78,8 @@ export async function runServer(config: Config, io: Io): Promise<RunningServer> 
       log,
     });
     closing.add(() => limits.close());
+    const rollup = await openRollup(config, store, clock, (error) => log.error('rollup', error));
+    closing.add(() => rollup.close());
     const { road, routes, journal, metrics } = makeRoad(config, store, registry, limits, log, closing);
 
     let draining = false;

@@ -10,6 +10,7 @@ import { adminKeysApi } from '../keys/admin-api.ts';
 import { keygateKeysApi, projectKeysApi } from '../keys/api.ts';
 import { ApiError } from '../platform/errors.ts';
 import { newRequestId } from '../platform/ids.ts';
+import { reportsApi } from '../spend/reports/api.ts';
 import { projectsApi, usersApi } from './api.ts';
 import { authentication } from './authenticate.ts';
 import {
@@ -63,6 +64,7 @@ export function createControlPlane(
     serviceAccountsApi(deps, auth),
     adminKeysApi(deps, auth),
     keygateKeysApi(deps, auth),
+    reportsApi(deps, auth),
     whoamiApi(auth),
     ...others.map((part) => part.routes(auth)),
   ]) {

@@ -76,6 +76,8 @@ function settingText(name: SettingName, config: Config): string | null {
     case 'redisUrl':
     case 'bootstrapAdminKey':
       return config[name] === null ? null : '[redacted]';
+    case 'usageRetentionMs':
+      return show(SETTINGS.usageRetentionMs, config.usageRetentionMs);
     case 'whenRedisIsAway':
       return config.limits.whenRedisIsAway;
     case 'trustedProxies':

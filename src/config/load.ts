@@ -88,6 +88,8 @@ export function loadConfig(input: LoadInput): Loaded {
       table: readLimits(file.limits, name, problems),
       whenRedisIsAway: value('whenRedisIsAway') ?? 'closed',
     },
+    // 0 stands in for a refused value only until the problems are thrown.
+    usageRetentionMs: value('usageRetentionMs') ?? 0,
     logLevel: value('logLevel') ?? 'info',
     node: value('node') ?? nodeName(input.hostname),
   };

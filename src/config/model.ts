@@ -109,6 +109,8 @@ export interface Config {
   readonly providers: readonly ProviderConfig[];
   readonly models: readonly ModelConfig[];
   readonly limits: LimitsConfig;
+  /** How long the usage record of each call is kept, in milliseconds; what reports are made of stays. */
+  readonly usageRetentionMs: number;
   readonly logLevel: 'fatal' | 'error' | 'warn' | 'info' | 'debug';
   /** A short name for this node in metrics and usage records. */
   readonly node: string;

@@ -43,6 +43,7 @@ function setting<T>(row: Described<T>): Setting<T> {
 const SECOND = 1000;
 const MINUTE = 60 * SECOND;
 const HOUR = 60 * MINUTE;
+const DAY = 24 * HOUR;
 const KB = 1024;
 const MB = 1024 * KB;
 const GB = 1024 * MB;
@@ -59,6 +60,7 @@ export interface SettingValues extends Bounds {
   readonly bootstrapAdminKey: string;
   readonly trustedProxies: readonly string[];
   readonly whenRedisIsAway: Config['limits']['whenRedisIsAway'];
+  readonly usageRetentionMs: number;
   readonly logLevel: Config['logLevel'];
   readonly node: string;
 }
@@ -145,6 +147,12 @@ export const SETTINGS: { readonly [N in SettingName]: Setting<SettingValues[N]> 
     about:
       'What happens to calls while the Redis server is away: `closed` answers them 503, `open` lets each node keep its ' +
       'share of every limit.',
+  }),
+  usageRetentionMs: setting({
+    path: 'usage_retention',
+    kind: time({ min: DAY, max: 3650 * DAY }),
+    standard: 90 * DAY,
+    about: 'How long the record of each call is kept. The sums that reports are made of stay when it goes.',
   }),
   logLevel: setting({
     path: 'log_level',

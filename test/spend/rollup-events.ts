@@ -18,6 +18,7 @@ export const LIST: PriceList = {
   providers: [
     {
       id: 'acme',
+      url: 'https://api\\.acme\\.test',
       fallbacks: [],
       factors: [{ models: ['big'], tier: 'batch', factor: [1, 2] }],
       models: [
@@ -55,6 +56,11 @@ export const LIST: PriceList = {
       ],
     },
   ],
+};
+
+export const ADDRESSES: Readonly<Record<string, string>> = {
+  'our-acme': 'https://api.acme.test/v1',
+  elsewhere: 'https://elsewhere.test/v1',
 };
 
 export const NAMES: Readonly<Record<string, string>> = { 'our-acme': 'acme' };
@@ -145,6 +151,7 @@ export function event(fields: Partial<UsageEvent>): UsageEvent {
     source: 'provider',
     usage: noUsage(),
     test: false,
+    spend: null,
     ...fields,
   };
 }

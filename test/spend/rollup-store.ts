@@ -5,7 +5,7 @@ import { Journal } from '../../src/spend/journal.ts';
 import { Rollup } from '../../src/spend/rollup/rollup.ts';
 import type { UsageEvent } from '../../src/spend/usage.ts';
 import type { NewSegment, Store } from '../../src/store/store.ts';
-import { LIST, NAMES } from './rollup-events.ts';
+import { ADDRESSES, LIST } from './rollup-events.ts';
 
 /** The segment that a journal makes of these events. */
 export async function segmentOf(events: readonly UsageEvent[], node = 'node'): Promise<NewSegment> {
@@ -28,7 +28,8 @@ export async function append(
   store: Pick<Store, 'appendSegment'>,
   events: readonly UsageEvent[],
 ): Promise<void> {
-  await store.appendSegment(await segmentOf(events));
+  for (let at = 0; at < events.length; at += 4000)
+    await store.appendSegment(await segmentOf(events.slice(at, at + 4000)));
 }
 
 export function rollupOver(
@@ -39,7 +40,7 @@ export function rollupOver(
     store,
     clock: options.clock ?? new ManualClock(),
     lists: async () => [LIST],
-    names: NAMES,
+    addresses: ADDRESSES,
     retentionMs: options.retentionMs ?? 90 * 86_400_000,
     onError: (error) => options.errors?.push(error),
   });

@@ -18,7 +18,7 @@ import {
   WIDTHS,
   type Width,
 } from './model.ts';
-import { bounded, costOf } from './price.ts';
+import { bounded, costOf, type ListNames } from './price.ts';
 
 /** Rows that one statement adds at most. */
 const STATEMENT_ROWS = 4000;
@@ -50,11 +50,10 @@ interface Series {
 
 export class Folder {
   readonly #prices: PriceTable;
-  readonly #names: Readonly<Record<string, string>>;
+  readonly #names: ListNames;
   readonly #series = new Map<string, Series>();
 
-  /** @param names the price lists' names of providers, by the administrator's own names for them */
-  constructor(prices: PriceTable, names: Readonly<Record<string, string>>) {
+  constructor(prices: PriceTable, names: ListNames) {
     this.#prices = prices;
     this.#names = names;
   }
@@ -118,7 +117,7 @@ export class Folder {
       storable(event.modelServed || event.modelAsked),
       storable(event.modelAsked),
       storable(event.provider),
-      storable(tier),
+      storable(tier) || 'default',
       version,
       tier === 'batch' ? 1 : 0,
       event.test ? 1 : 0,

@@ -7,8 +7,8 @@ import type { Sheet } from './fold.ts';
 export interface Pricing {
   /** Lists over the shipped one, the ones that decide first, first. */
   readonly lists: readonly PriceList[];
-  /** The price lists' names of providers, by the administrator's own names. */
-  readonly names: Readonly<Record<string, string>>;
+  /** Where providers live, by the administrator's own names for them: the price lists know them by their address. */
+  readonly addresses: Readonly<Record<string, string>>;
 }
 
 export interface RawSegment {

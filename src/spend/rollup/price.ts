@@ -9,6 +9,9 @@ import type { PriceTable } from '../prices/table.ts';
 import type { Usage, UsageEvent } from '../usage.ts';
 import { familyOf, LARGEST_COUNT, USAGE_COLUMNS } from './model.ts';
 
+/** The price lists' names of providers, by the administrator's own names for them. */
+export type ListNames = Readonly<Record<string, string>>;
+
 export interface EventCost extends Cost {
   /** The price table's version; '' when nothing was priced. */
   readonly version: string;
@@ -20,15 +23,9 @@ const NOTHING: EventCost = { nano: 0n, lines: [], missing: [], version: '', unpr
 const UNKNOWN: EventCost = { ...NOTHING, unpriced: true };
 
 /**
- * @param names the price lists' names of providers, by the administrator's own names for them
  * @param usage the event's, bounded (`bounded`)
  */
-export function costOf(
-  table: PriceTable,
-  names: Readonly<Record<string, string>>,
-  event: UsageEvent,
-  usage: Usage,
-): EventCost {
+export function costOf(table: PriceTable, names: ListNames, event: UsageEvent, usage: Usage): EventCost {
   if (event.test || familyOf(event.operation) === 'other') return NOTHING;
   const used = isUsed(usage);
   if (!used && event.status >= 400) return NOTHING;

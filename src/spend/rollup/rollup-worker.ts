@@ -6,8 +6,9 @@ import { shippedPrices } from '../prices/shipped.ts';
 import { PriceTable } from '../prices/table.ts';
 import { Folder } from './fold.ts';
 import type { FoldAnswer, Pricing, Question, RawSegment } from './messages.ts';
+import type { ListNames } from './price.ts';
 
-function fold(segments: readonly RawSegment[], table: PriceTable, names: Pricing['names']): FoldAnswer {
+function fold(segments: readonly RawSegment[], table: PriceTable, names: ListNames): FoldAnswer {
   const folder = new Folder(table, names);
   const failed: { seq: number; reason: string }[] = [];
   for (const { seq, format, events, crc, payload } of segments) {
@@ -22,6 +23,13 @@ function fold(segments: readonly RawSegment[], table: PriceTable, names: Pricing
   return { sheet: folder.sheet(), failed };
 }
 
+function listNames(table: PriceTable, { addresses }: Pricing): ListNames {
+  const names: Record<string, string> = {};
+  for (const [name, address] of Object.entries(addresses))
+    names[name] = table.providerAt(new URL(address)) ?? name;
+  return names;
+}
+
 /** Never the values that it was about. */
 function reasonOf(error: unknown): string {
   if (error instanceof Error && error.message.startsWith('usage segment')) return error.message;
@@ -32,11 +40,11 @@ function serve(): void {
   const port = parentPort;
   if (!port) throw new Error('rollup-worker runs as a worker thread only.');
   let table: PriceTable | null = null;
-  let names: Pricing['names'] = {};
+  let names: ListNames = {};
   port.on('message', (question: Question) => {
     if ('pricing' in question) {
       table = new PriceTable([...question.pricing.lists, shippedPrices()]);
-      names = question.pricing.names;
+      names = listNames(table, question.pricing);
       return;
     }
     if (table === null) throw new Error('segments came before prices');

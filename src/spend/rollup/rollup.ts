@@ -37,8 +37,8 @@ export interface RollupOptions {
   readonly clock: Clock;
   /** Price lists over the shipped one, the ones that decide first, first. */
   readonly lists: () => Promise<readonly PriceList[]>;
-  /** The price lists' names of providers, by the administrator's own names. */
-  readonly names: Readonly<Record<string, string>>;
+  /** Where providers live, by the administrator's own names for them. */
+  readonly addresses: Readonly<Record<string, string>>;
   /** How long raw segments are kept, in milliseconds. */
   readonly retentionMs: number;
   readonly onError: (error: unknown) => void;
@@ -71,7 +71,7 @@ export class Rollup {
 
   constructor(options: RollupOptions) {
     this.#options = options;
-    this.#thread = new FoldThread({ lists: [], names: options.names });
+    this.#thread = new FoldThread({ lists: [], addresses: options.addresses });
   }
 
   /** Begins to fold in the background. */
@@ -142,10 +142,10 @@ export class Rollup {
   /** At the first turn, and after prices changed. */
   async #prepare(): Promise<void> {
     if (this.#repriced) return;
-    const { lists, names, store } = this.#options;
+    const { lists, addresses, store } = this.#options;
     this.#repriced = true;
     try {
-      this.#thread.reprice({ lists: await lists(), names });
+      this.#thread.reprice({ lists: await lists(), addresses });
       // This version may read what an older one could not.
       await store.db
         .updateTable('usage_unfolded')

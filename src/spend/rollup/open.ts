@@ -1,0 +1,38 @@
+// Starts the roll-up of a server, with the prices in force: it follows changes of the imported price lists.
+
+import type { Config } from '../../config/model.ts';
+import type { Clock } from '../../platform/clock.ts';
+import type { Store } from '../../store/store.ts';
+import { importedLists } from '../prices/import.ts';
+import { Rollup } from './rollup.ts';
+
+export interface OpenRollup {
+  /** Ends it after the transaction under way; what is not folded waits for the next start. */
+  close(): Promise<void>;
+}
+
+export async function openRollup(
+  config: Pick<Config, 'providers' | 'usageRetentionMs'>,
+  store: Store,
+  clock: Clock,
+  onError: (error: unknown) => void,
+): Promise<OpenRollup> {
+  const rollup = new Rollup({
+    store,
+    clock,
+    lists: () => importedLists(store.db),
+    addresses: Object.fromEntries(config.providers.map(({ name, baseUrl }) => [name, baseUrl.href])),
+    retentionMs: config.usageRetentionMs,
+    onError,
+  });
+  const unfollow = store.follow(await store.lastChange(), (changes) => {
+    if (changes.some(({ kind }) => kind === 'price_list')) rollup.reprice();
+  });
+  rollup.start();
+  return {
+    close: async () => {
+      await unfollow();
+      await rollup.stop();
+    },
+  };
+}
