@@ -92,7 +92,7 @@ export async function runServer(config: Config, io: Io): Promise<RunningServer> 
     };
     const callable = () => routes.listing(false).map(({ id }) => id);
     const controlPlane = createControlPlane(administration, [
-      limitsPart({ ...administration, ...limits, callable }),
+      limitsPart({ ...administration, ...limits, callable, uploadBytes: config.bounds.uploadBytes }),
     ]);
     const doors: Doors = {
       road: (request, response) => road.take(request, response),

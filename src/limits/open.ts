@@ -12,7 +12,7 @@ import { LiveLimits } from './live.ts';
 import { MemoryLimiter } from './memory.ts';
 import { RateLimits } from './rate-limits.ts';
 import { keepRising } from './rise.ts';
-import { tablesOf } from './tables.ts';
+import { type Table, tablesOf } from './tables.ts';
 
 export interface LimitsOptions {
   readonly config: LimitsConfig;
@@ -27,6 +27,8 @@ export interface LimitsOptions {
 export interface OpenLimits {
   readonly limits: RateLimits;
   readonly live: LiveLimits;
+  /** The table of the configuration. */
+  readonly table: Table;
   /** Writes what it counts. */
   measure(out: Exposition): void;
   /** What is wrong when no call can pass; null when calls can. */
@@ -60,6 +62,7 @@ export async function openLimits(options: LimitsOptions): Promise<OpenLimits> {
   return {
     limits,
     live,
+    table: config.table,
     measure: kept.measure,
     unready: kept.unready,
     async close() {

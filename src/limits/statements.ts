@@ -31,11 +31,12 @@ export function holderName({ scope, subjectId }: Pick<Holder, 'scope' | 'subject
   return `${scope}:${subjectId}`;
 }
 
-/** Every statement, a page at a time; those of one holder follow one another. */
-export async function* allStatements(db: Db): AsyncGenerator<Statement[]> {
+/** Every statement, or every one of an organization, a page at a time; those of one holder follow one another. */
+export async function* allStatements(db: Db, organizationId?: string): AsyncGenerator<Statement[]> {
   let last: Statement | undefined;
   for (;;) {
     let query = db.selectFrom('rate_limits').selectAll();
+    if (organizationId !== undefined) query = query.where('organization_id', '=', organizationId);
     if (last !== undefined) {
       const { scope, subjectId, name } = last;
       query = query.where(({ eb, refTuple, tuple }) =>
