@@ -2,7 +2,7 @@
 // A ring of fixed size: the newest verdict takes the place of the oldest. It holds ids and counts, no prompt.
 
 import type { Clock } from '../platform/clock.ts';
-import type { Verdict } from './limiter.ts';
+import type { Refusal, Verdict } from './limiter.ts';
 import type { Cover, Dimension, Pool, Scope } from './model.ts';
 
 export interface Explanation {
@@ -32,63 +32,101 @@ export interface ExplainedPool {
   readonly used: number | null;
 }
 
+/** Kept of every call beside its pools: five amounts, in the order of `Amounts`. */
+const AMOUNTS = 5;
+const ID_BYTES = 16;
+
+/**
+ * The ring. Of an admitted call, which is nearly every one, only numbers are kept, and references to what lives on
+ * anyway: an object kept for some seconds would be copied into the old generation by the collector, and so would all
+ * that it refers to, at a cost to the road beyond that of the limits themselves (measured).
+ */
 export class Decisions {
   private readonly clock: Clock;
-  private readonly verdicts: (Verdict | undefined)[];
+  private readonly capacity: number;
+  /** Request ids are `req_` and 32 hexadecimal digits: here as bytes. Others are not kept. */
+  private readonly ids: Buffer;
   private readonly times: Float64Array;
+  private readonly amounts: Float64Array;
+  /** The pools of a caller and a model, made once and shared by its calls. */
+  private readonly pools: (readonly Pool[] | undefined)[];
+  private readonly models: (string | null)[];
+  private readonly organizations: string[];
+  private readonly refusals: (Refusal | undefined)[];
   private next = 0;
 
-  /** @param capacity verdicts kept, about 300 bytes each */
+  /** @param capacity verdicts kept, about 120 bytes each */
   constructor(clock: Clock, capacity = 8_192) {
     this.clock = clock;
-    this.verdicts = new Array<Verdict | undefined>(Math.max(1, capacity)).fill(undefined);
-    this.times = new Float64Array(this.verdicts.length);
+    this.capacity = Math.max(1, capacity);
+    this.ids = Buffer.alloc(this.capacity * ID_BYTES);
+    this.times = new Float64Array(this.capacity);
+    this.amounts = new Float64Array(this.capacity * AMOUNTS);
+    this.pools = new Array<readonly Pool[] | undefined>(this.capacity).fill(undefined);
+    this.models = new Array<string | null>(this.capacity).fill(null);
+    this.organizations = new Array<string>(this.capacity).fill('');
+    this.refusals = new Array<Refusal | undefined>(this.capacity).fill(undefined);
   }
 
   record(verdict: Verdict): void {
-    this.verdicts[this.next] = verdict;
-    this.times[this.next] = this.clock.now();
-    this.next = this.next + 1 === this.verdicts.length ? 0 : this.next + 1;
+    const { demand } = verdict;
+    const at = this.next;
+    if (this.ids.write(demand.requestId.slice(ID_PREFIX), at * ID_BYTES, 'hex') !== ID_BYTES) return;
+    this.times[at] = this.clock.now();
+    for (let i = 0; i < AMOUNTS; i++) this.amounts[at * AMOUNTS + i] = demand.amounts[i] ?? 0;
+    this.pools[at] = demand.pools;
+    // An equal text that is old already is kept in place of the call's own.
+    if (this.models[at] !== demand.model) this.models[at] = demand.model;
+    if (this.organizations[at] !== demand.organizationId) this.organizations[at] = demand.organizationId;
+    if (!verdict.admitted || this.refusals[at] !== undefined) {
+      this.refusals[at] = verdict.admitted ? undefined : verdict;
+    }
+    this.next = at + 1 === this.capacity ? 0 : at + 1;
   }
 
   /** The latest verdict on the call with this request id; undefined when it is not, or no longer, kept. */
   explain(requestId: string): Explanation | undefined {
-    const { length } = this.verdicts;
-    for (let back = 1; back <= length; back++) {
-      const index = (this.next - back + length) % length;
-      const verdict = this.verdicts[index];
-      if (verdict?.demand.requestId === requestId) return explanation(verdict, this.times[index] ?? 0);
+    const wanted = Buffer.from(requestId.slice(ID_PREFIX), 'hex');
+    if (wanted.length !== ID_BYTES) return undefined;
+    for (let back = 1; back <= this.capacity; back++) {
+      const at = (this.next - back + this.capacity) % this.capacity;
+      const pools = this.pools[at];
+      if (pools === undefined) return undefined;
+      if (this.ids.compare(wanted, 0, ID_BYTES, at * ID_BYTES, (at + 1) * ID_BYTES) === 0) {
+        return this.explanation(requestId, at, pools);
+      }
     }
     return undefined;
   }
+
+  private explanation(requestId: string, at: number, pools: readonly Pool[]): Explanation {
+    const refusal = this.refusals[at];
+    return {
+      requestId,
+      at: this.times[at] ?? 0,
+      organizationId: this.organizations[at] ?? '',
+      model: this.models[at] ?? null,
+      outcome: refusal === undefined ? 'admitted' : refusal.reason,
+      waitMs: refusal === undefined || !Number.isFinite(refusal.waitMs) ? null : refusal.waitMs,
+      pools: pools.map((pool) => {
+        const refused = refusal?.refusedBy.find((level) => sameBucket(level.pool, pool));
+        return {
+          scope: pool.subject.scope,
+          subject: pool.subject.id,
+          cover: pool.line.cover,
+          name: pool.line.name,
+          dimension: pool.line.dimension,
+          limit: pool.rate.amount,
+          requested: this.amounts[at * AMOUNTS + pool.quantity] ?? 0,
+          refused: refused !== undefined,
+          used: refused?.used ?? null,
+        };
+      }),
+    };
+  }
 }
 
-function explanation(verdict: Verdict, at: number): Explanation {
-  const { demand } = verdict;
-  const refusedBy = verdict.admitted ? [] : verdict.refusedBy;
-  return {
-    requestId: demand.requestId,
-    at,
-    organizationId: demand.organizationId,
-    model: demand.model,
-    outcome: verdict.admitted ? 'admitted' : verdict.reason,
-    waitMs: verdict.admitted || !Number.isFinite(verdict.waitMs) ? null : verdict.waitMs,
-    pools: demand.pools.map((pool) => {
-      const refusal = refusedBy.find((level) => sameBucket(level.pool, pool));
-      return {
-        scope: pool.subject.scope,
-        subject: pool.subject.id,
-        cover: pool.line.cover,
-        name: pool.line.name,
-        dimension: pool.line.dimension,
-        limit: pool.rate.amount,
-        requested: demand.amounts[pool.line.facts.quantity],
-        refused: refusal !== undefined,
-        used: refusal?.used ?? null,
-      };
-    }),
-  };
-}
+const ID_PREFIX = 'req_'.length;
 
 function sameBucket(a: Pool, b: Pool): boolean {
   return a.line === b.line && a.subject.id === b.subject.id;
