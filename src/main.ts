@@ -22,6 +22,7 @@ import { ApiError, SetupError } from './platform/errors.ts';
 import { jsonLog, type Log } from './platform/log.ts';
 import { TokenCounter } from './spend/count.ts';
 import { Journal } from './spend/journal.ts';
+import { type OpenSpending, openSpending } from './spend/open.ts';
 import { openRollup } from './spend/rollup/open.ts';
 import { openStore } from './store/open.ts';
 import type { Store } from './store/store.ts';
@@ -80,7 +81,17 @@ export async function runServer(config: Config, io: Io): Promise<RunningServer> 
     closing.add(() => limits.close());
     const rollup = await openRollup(config, store, clock, (error) => log.error('rollup', error));
     closing.add(() => rollup.close());
-    const { road, routes, journal, metrics } = makeRoad(config, store, registry, limits, log, closing);
+    const money = await openSpending({
+      store,
+      clock,
+      node: config.node,
+      rules: config.spend,
+      prices: config.spend.prices,
+      providers: config.providers,
+      onError: (error) => log.error('spending', error),
+    });
+    closing.add(() => money.close());
+    const { road, routes, journal, metrics } = makeRoad(config, store, registry, limits, money, log, closing);
 
     let draining = false;
     const proxies = config.trustedProxies.length === 0 ? null : addressRanges(config.trustedProxies);
@@ -148,6 +159,7 @@ function makeRoad(
   store: Store,
   registry: KeyRegistry,
   { limits }: OpenLimits,
+  { spending }: OpenSpending,
   log: Log,
   closing: Closing,
 ) {
@@ -174,6 +186,7 @@ function makeRoad(
     objects,
     limits,
     journal,
+    spending,
     counter,
     metrics,
     proxies: config.trustedProxies.length === 0 ? null : addressRanges(config.trustedProxies),

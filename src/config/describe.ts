@@ -80,6 +80,10 @@ function settingText(name: SettingName, config: Config): string | null {
       return show(SETTINGS.usageRetentionMs, config.usageRetentionMs);
     case 'whenRedisIsAway':
       return config.limits.whenRedisIsAway;
+    case 'unpriced':
+      return config.spend.unpriced;
+    case 'replyTokens':
+      return String(config.spend.replyTokens);
     case 'trustedProxies':
       return show(SETTINGS.trustedProxies, config.trustedProxies);
     default:

@@ -1,6 +1,6 @@
 // keygate.yaml as it stands: YAML read within bounds, and its outline checked (which keys, which kinds of value).
-// What the values mean is checked by load.ts (settings), providers.ts (providers and models) and limits.ts (the table of
-// limits).
+// What the values mean is checked by load.ts (settings), providers.ts (providers and models), limits.ts (the table of
+// limits) and prices.ts (prices).
 
 import { isScalar, LineCounter, parseDocument, visit } from 'yaml';
 import { z } from 'zod';
@@ -97,7 +97,12 @@ function settingsShape(): Record<string, z.ZodType> {
 
 const Providers = mapOf(Provider).nullish();
 const Models = mapOf(Targets).nullish();
-const Outline = exactly({ ...settingsShape(), providers: Providers, models: Models });
+const Outline = exactly({
+  ...settingsShape(),
+  providers: Providers,
+  models: Models,
+  prices: z.unknown().optional(),
+});
 
 export type ProviderEntry = z.infer<typeof Provider>;
 export type TargetEntry = z.infer<typeof Target>;
@@ -110,9 +115,17 @@ export interface FileConfig {
   readonly models: Readonly<Record<string, readonly TargetEntry[]>>;
   /** The fields of the table of limits that the file has, unread. */
   readonly limits: Readonly<Record<string, unknown>>;
+  /** The administrator's own prices, unread. */
+  readonly prices: unknown;
 }
 
-export const NO_FILE: FileConfig = { setting: () => undefined, providers: undefined, models: {}, limits: {} };
+export const NO_FILE: FileConfig = {
+  setting: () => undefined,
+  providers: undefined,
+  models: {},
+  limits: {},
+  prices: undefined,
+};
 
 /**
  * @param source the file's text
@@ -135,6 +148,7 @@ export function parseFile(source: string, name: string): FileConfig {
         return value === undefined || value === null ? [] : [[field, value]];
       }),
     ),
+    prices: root['prices'],
   };
 }
 

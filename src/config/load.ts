@@ -10,6 +10,7 @@ import { deepFreeze } from './freeze.ts';
 import { readLimits } from './limits.ts';
 import type { Bounds, Config, ProviderConfig, Secret } from './model.ts';
 import { noticeExposure, noticeUnknownVariables, SERVICE_LINK } from './notices.ts';
+import { readPrices } from './prices.ts';
 import { Problems } from './problems.ts';
 import { isKeygateKey, openAiProvider, readModels, readProviders } from './providers.ts';
 import { type Origins, SettingReader } from './reader.ts';
@@ -87,6 +88,11 @@ export function loadConfig(input: LoadInput): Loaded {
     limits: {
       table: readLimits(file.limits, name, problems),
       whenRedisIsAway: value('whenRedisIsAway') ?? 'closed',
+    },
+    spend: {
+      unpriced: value('unpriced') ?? 'refuse',
+      replyTokens: value('replyTokens') ?? 0,
+      prices: readPrices(file.prices, name, problems),
     },
     // 0 stands in for a refused value only until the problems are thrown.
     usageRetentionMs: value('usageRetentionMs') ?? 0,

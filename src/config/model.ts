@@ -2,6 +2,7 @@
 // keygate.yaml, in that order of precedence; the defaults are in settings.ts.
 
 import type { Table } from '../limits/tables.ts';
+import type { PriceList } from '../spend/prices/model.ts';
 
 /** A secret that prints as `[redacted]` wherever it ends up; `reveal()` is the only way to its text. */
 export class Secret {
@@ -93,6 +94,16 @@ export interface LimitsConfig {
   readonly whenRedisIsAway: 'closed' | 'open';
 }
 
+/** What the configuration says about money; budgets themselves are made by the Administration API. */
+export interface SpendConfig {
+  /** What happens to a call of a model without a price where a hard budget applies. */
+  readonly unpriced: 'refuse' | 'count';
+  /** Tokens of a reply to a call that does not say how long it may be, where a hard budget applies. */
+  readonly replyTokens: number;
+  /** Prices that decide before every other list; null: none. */
+  readonly prices: PriceList | null;
+}
+
 export interface Config {
   readonly host: string;
   readonly port: number;
@@ -109,6 +120,7 @@ export interface Config {
   readonly providers: readonly ProviderConfig[];
   readonly models: readonly ModelConfig[];
   readonly limits: LimitsConfig;
+  readonly spend: SpendConfig;
   /** How long the usage record of each call is kept, in milliseconds; what reports are made of stays. */
   readonly usageRetentionMs: number;
   readonly logLevel: 'fatal' | 'error' | 'warn' | 'info' | 'debug';

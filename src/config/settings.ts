@@ -60,6 +60,8 @@ export interface SettingValues extends Bounds {
   readonly bootstrapAdminKey: string;
   readonly trustedProxies: readonly string[];
   readonly whenRedisIsAway: Config['limits']['whenRedisIsAway'];
+  readonly unpriced: Config['spend']['unpriced'];
+  readonly replyTokens: number;
   readonly usageRetentionMs: number;
   readonly logLevel: Config['logLevel'];
   readonly node: string;
@@ -147,6 +149,24 @@ export const SETTINGS: { readonly [N in SettingName]: Setting<SettingValues[N]> 
     about:
       'What happens to calls while the Redis server is away: `closed` answers them 503, `open` lets each node keep its ' +
       'share of every limit.',
+  }),
+  unpriced: setting({
+    path: 'spend.unpriced',
+    env: 'KEYGATE_SPEND_UNPRICED',
+    kind: choice('refuse', 'count'),
+    standard: 'refuse',
+    about:
+      'What happens to a call of a model without a price where a hard spend limit applies: `refuse` answers it 403, ' +
+      '`count` lets it through and counts it as unpriced.',
+  }),
+  replyTokens: setting({
+    path: 'spend.reply_tokens',
+    env: 'KEYGATE_SPEND_REPLY_TOKENS',
+    kind: count({ min: 16, max: 1_000_000 }),
+    standard: 16_384,
+    about:
+      'Where a hard spend limit applies and a call does not say how long its reply may be, so many tokens are reserved ' +
+      'for it, and it is sent on with this bound.',
   }),
   usageRetentionMs: setting({
     path: 'usage_retention',

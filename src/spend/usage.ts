@@ -95,4 +95,20 @@ export interface UsageEvent {
   readonly usage: Usage;
   /** A test key's call: it costs nothing. */
   readonly test: boolean;
+  /** What it cost, where a budget applied to it; null: no budget did, and the reports price it. */
+  readonly spend: EventSpend | null;
+}
+
+/** What a call cost, as it was charged to the budgets above it. */
+export interface EventSpend {
+  /** Nano-dollars. */
+  readonly cost: number;
+  /** It used something that has no price, which is not in the cost. */
+  readonly unpriced: boolean;
+  /** The price table's version; '' where nothing was priced. */
+  readonly priceVersion: string;
+  /** The escrow lease that it was spent under; '' where nothing was reserved. */
+  readonly lease: string;
+  /** The end user that the caller named, only where a budget counts for it. */
+  readonly endUser: string | null;
 }

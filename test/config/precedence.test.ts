@@ -64,6 +64,8 @@ describe('where a setting comes from', () => {
       bootstrapAdminKey: [ADMIN_KEY, 'file:/run/admin'],
       trustedProxies: ['10.1.2.3/8, ::1', '[10.0.0.0/8, "::1/128"]'],
       whenRedisIsAway: ['open', 'open'],
+      unpriced: ['count', 'count'],
+      replyTokens: ['4096', '4096'],
       usageRetentionMs: ['720h', '30d'],
       logLevel: ['debug', 'debug'],
       node: ['node-1', 'node-1'],
@@ -80,7 +82,7 @@ describe('where a setting comes from', () => {
       drainMs: ['0s', '0s'],
     };
     const env: Record<string, string> = {};
-    const groups: Record<string, string[]> = { admin: [], bounds: [], limits: [] };
+    const groups: Record<string, string[]> = { admin: [], bounds: [], limits: [], spend: [] };
     const lines: string[] = [];
     for (const [name, row] of Object.entries(SETTINGS)) {
       const [text, file] = values[name as SettingName];

@@ -215,6 +215,11 @@ export class Escrow<B extends EscrowBudget = EscrowBudget> {
     this.onWanted();
   }
 
+  /** Begins a new lease. The old one ends when its calls are settled: what has to be read of a dead one stays short. */
+  renew(): void {
+    if (!this.stopping) this.replace(this.book);
+  }
+
   /** Takes no more calls; gives everything back as the calls under way are settled. */
   stop(): void {
     if (this.stopping) return;

@@ -1,0 +1,110 @@
+// What one call has reserved, and what it costs in the end.
+
+import type { Hold } from './escrow/answers.ts';
+import type { Meter } from './meter/model.ts';
+import { Rates } from './prices/rates.ts';
+import type { PricedModel } from './prices/table.ts';
+import type { EventSpend, Usage } from './usage.ts';
+
+/** A model that may serve the call, by the names of its provider and its own, with its prices at the call's arrival. */
+export interface Serving {
+  readonly provider: string;
+  readonly model: string;
+  /** Null: no list knows it. */
+  readonly priced: PricedModel | null;
+  /** The dearest rates at which it may be charged; null: without a price. */
+  readonly rates: Rates | null;
+  /** The member of the body that bounds a reply there; null: there is none. */
+  readonly replyMember: string | null;
+}
+
+/** How a call ended, as far as its cost goes. */
+export interface Ended {
+  readonly provider: string;
+  readonly model: string;
+  /** As the reply names it; '' where it does not. */
+  readonly serviceTier: string;
+  /** Null: nothing was used that is billed. */
+  readonly usage: Usage | null;
+  /** The call was sent and broken off before anything was seen of the answer: what is billed, nobody can know. */
+  readonly unseen: boolean;
+}
+
+export class Reservation {
+  readonly servings: readonly Serving[];
+  readonly meter: Meter;
+  readonly hold: Hold;
+  /** The bound that the call must be sent on with, in tokens of a reply. */
+  readonly replyTokens: number | null;
+  /** The end user, where a budget counts for it. */
+  readonly endUser: string | null;
+
+  constructor(
+    servings: readonly Serving[],
+    meter: Meter,
+    hold: Hold,
+    replyTokens: number | null,
+    endUser: string | null,
+  ) {
+    this.servings = servings;
+    this.meter = meter;
+    this.hold = hold;
+    this.replyTokens = replyTokens;
+    this.endUser = endUser;
+  }
+
+  /** The member that bounds the reply, as the call must be sent on to this provider with it; null: as it came. */
+  boundFor(provider: string): { readonly name: string; readonly tokens: number } | null {
+    const name = this.servings.find((each) => each.provider === provider)?.replyMember;
+    return this.replyTokens === null || !name ? null : { name, tokens: this.replyTokens };
+  }
+
+  /** What the call cost at the prices of the model that served it. Nano-dollars. */
+  cost(ended: Ended): EventSpend {
+    const lease = this.hold.accounts[0]?.book.lease ?? '';
+    const { usage } = ended;
+    const rates = this.ratesOf(ended);
+    if (rates === null || (usage !== null && !meets(rates, this.meter))) {
+      return { cost: 0, unpriced: usage !== null, priceVersion: '', lease, endUser: this.endUser };
+    }
+    const cost = usage === null ? 0 : costOf(rates, usage);
+    return { cost, unpriced: false, priceVersion: rates.version, lease, endUser: this.endUser };
+  }
+
+  /** By the tier that the reply names; by the one that was reserved for where it names none that has a price. */
+  private ratesOf({ provider, model, serviceTier }: Ended): Rates | null {
+    const serving = this.servings.find((each) => each.provider === provider && each.model === model);
+    if (serving === undefined) return null;
+    if (serviceTier === '') return serving.rates;
+    const rates = serving.priced?.rates(serviceTier);
+    return rates instanceof Rates ? rates : serving.rates;
+  }
+}
+
+/** No call uses more than this of anything: a provider that says so is not believed, as in the reports. */
+const LARGEST_COUNT = 1_000_000_000;
+
+function costOf(rates: Rates, usage: Usage): number {
+  const believed = { ...usage };
+  for (const kind of Object.keys(usage) as (keyof Usage)[])
+    believed[kind] = Math.min(usage[kind], LARGEST_COUNT);
+  return rates.nano(believed);
+}
+
+/** Whether rates price what a meter counts: without, a call would be free without anybody having said so. */
+export function meets(rates: Rates, meter: Meter): boolean {
+  if (rates.free) return true;
+  switch (meter) {
+    case 'speech':
+      return rates.states('character') || rates.states('request');
+    case 'transcription':
+      return rates.states('audioHour') || rates.states('input');
+    case 'images':
+      return rates.states('image') || rates.states('output') || rates.states('request');
+    case 'none':
+    case 'moderations':
+      return true;
+    default:
+      return rates.states('input') || rates.states('request');
+  }
+}

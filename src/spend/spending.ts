@@ -1,0 +1,226 @@
+// Spending: what a call may cost is reserved in every budget above it before it is sent, and what it did cost is charged
+// when it is over. This joins the budgets (budgets/), the prices (prices/), the bound of a call (bound/) and escrow.
+//
+// While there is no budget in the installation nothing of this runs, and the price list is not even read.
+//
+// What is charged. The cost of the usage that the provider stated, or that a tokenizer counted, at the prices that held
+// when the call arrived, of the model and tier that served it. A call that never reached a provider, or that it refused,
+// costs nothing. A call that was sent and broken off from here before anything of its answer was seen is charged all
+// that it reserved where a hard budget applies: the provider may bill any of it, and a hard limit counts what may be.
+
+import type { Clock } from '../platform/clock.ts';
+import type { ApiError } from '../platform/errors.ts';
+import type { KeyId, OrganizationId, ProjectId } from '../platform/ids.ts';
+import type { Change, Store } from '../store/store.ts';
+import { type BodyBound, boundOfBody, boundOnModel, type CallBody } from './bound/bound.ts';
+import { modelLimits } from './bound/model-limits.ts';
+import { BudgetDirectory } from './budgets/directory.ts';
+import type { Budget } from './budgets/model.ts';
+import { allBudgets, readBudgets } from './budgets/store.ts';
+import type { Hold, Refusal, Unavailable } from './escrow/answers.ts';
+import type { Escrow } from './escrow/escrow.ts';
+import { ExcessWatch } from './escrow/excess.ts';
+import { Rates } from './prices/rates.ts';
+import type { PricedModel, PriceTable } from './prices/table.ts';
+import { limitReached, limitsUnknown, unpriced } from './refusal.ts';
+import { type Ended, meets, Reservation, type Serving } from './reservation.ts';
+import type { EventSpend } from './usage.ts';
+
+/** A call waits so long for a slice of its budgets, in milliseconds. */
+const WAIT_MS = 5_000;
+/** More than any slice: escrow refuses it at once. */
+const BEYOND = Number.MAX_SAFE_INTEGER;
+/** What a call holds at most in budgets that are only soft: a thousand dollars. */
+const SOFT_MOST = 10 ** 12;
+/** Budgets read again in one query. */
+const GROUP = 500;
+
+export interface SpendingRules {
+  /** What happens to a call of a model without a price where a hard budget applies. */
+  readonly unpriced: 'refuse' | 'count';
+  /** Tokens of a reply to a call that does not say how long it may be, where a hard budget applies. */
+  readonly replyTokens: number;
+}
+
+/** A call before it is sent. */
+export interface SpendCall {
+  readonly organizationId: OrganizationId;
+  readonly projectId: ProjectId;
+  readonly keyId: KeyId;
+  readonly serviceAccountId: string | null;
+  readonly endUser: string | null;
+  /** When it arrived, milliseconds since the epoch: decides prices and windows. */
+  readonly at: number;
+  readonly body: CallBody;
+  /** Whoever may serve it, by the names of provider and model. */
+  readonly targets: readonly { readonly provider: string; readonly model: string }[];
+}
+
+/** A reservation; null: no budget applies, or the call costs nothing. */
+export type Reserved = Reservation | ApiError | null;
+
+export interface SpendingOptions {
+  readonly rules: SpendingRules;
+  readonly escrow: Escrow<Budget>;
+  readonly clock: Clock;
+  readonly prices: () => Promise<PriceTable>;
+  /** The price lists' name of a provider, by the administrator's own name for it. */
+  readonly listName: (table: PriceTable, provider: string) => string;
+}
+
+export class Spending {
+  /** Whether there is any budget at all: the one thing that the road asks while there is none. */
+  active = false;
+  readonly budgets = new BudgetDirectory();
+  readonly excess = new ExcessWatch();
+  private readonly options: SpendingOptions;
+  private table: PriceTable | null = null;
+  private loadedAt = 0;
+
+  constructor(options: SpendingOptions) {
+    this.options = options;
+  }
+
+  /** Reads every budget. Call once, before `follow`. */
+  async load(store: Store): Promise<void> {
+    this.loadedAt = await store.lastChange();
+    for await (const page of allBudgets(store.db)) for (const budget of page) this.budgets.set(budget);
+    await this.arm();
+  }
+
+  /** Keeps current until the returned function is called. */
+  follow(store: Store): () => Promise<void> {
+    return store.follow(this.loadedAt, (changes) => this.take(store, changes));
+  }
+
+  /**
+   * Reserves what the call may cost.
+   * @param done called once, later, if this returns undefined: slices have to be fetched first
+   */
+  reserve(call: SpendCall, done: (reserved: Reserved) => void): Reserved | undefined {
+    const { escrow, clock } = this.options;
+    const applying = this.budgets.applying({ ...call, groupIds: [] });
+    if (applying.length === 0) return null;
+    const servings = this.servings(call);
+    if (servings.every(({ rates }) => rates?.free)) return null;
+    const hard = applying.some(({ budget }) => budget.enforcement === 'hard');
+    if (hard && this.options.rules.unpriced === 'refuse') {
+      const without = servings.find(({ rates }) => rates === null || !meets(rates, call.body.meter));
+      if (without !== undefined)
+        return unpriced(without.model, without.priced === null ? null : tierOf(call));
+    }
+    const { worst: most, replyTokens } = this.worst(call, servings);
+    // A soft limit bears anything; what it bears is summed in doubles.
+    const worst = hard ? most : Math.min(most, SOFT_MOST);
+    const endUser = applying.some(({ budget }) => budget.scope === 'end_user') ? call.endUser : null;
+    const purses = applying.map(({ budget, subject }) => escrow.purse(budget, subject));
+    const answer = (result: Hold | Refusal<Budget> | Unavailable): Reservation | ApiError => {
+      if (result.kind === 'refused') return limitReached(result, worst);
+      if (result.kind === 'unavailable') return limitsUnknown(result);
+      return new Reservation(servings, call.body.meter, result, hard ? replyTokens : null, endUser);
+    };
+    const mono = clock.monotonic();
+    const result = escrow.reserve(purses, worst, call.at, mono);
+    if (result !== 'later') return answer(result);
+    escrow.wait(purses, worst, call.at, mono, WAIT_MS, (later) => done(answer(later)));
+    return undefined;
+  }
+
+  /** The call is over: charges what it cost, and gives back the rest. */
+  settle(reservation: Reservation, ended: Ended): EventSpend {
+    const { hold } = reservation;
+    const spend = reservation.cost(ended);
+    if (hold.over) return spend;
+    const unseen = ended.unseen && hold.accounts.some(({ hard }) => hard);
+    const excess = this.options.escrow.settle(hold, unseen ? Math.max(hold.worst, spend.cost) : spend.cost);
+    if (excess > 0) this.excess.note(ended.model, hold.worst, spend.cost);
+    return spend;
+  }
+
+  /** The call was not sent. */
+  release({ hold }: Reservation): void {
+    if (!hold.over) this.options.escrow.release(hold);
+  }
+
+  private servings({ targets, at, body }: SpendCall): Serving[] {
+    const { table } = this;
+    if (table === null) throw new Error('spending before the prices were read');
+    const asked = body.json?.['service_tier'];
+    return targets.map(({ provider, model }) => {
+      const listed = this.options.listName(table, provider);
+      const found = table.find(listed, model, at);
+      const priced = found.kind === 'priced' ? found : null;
+      const rates = priced && ratesOf(priced, typeof asked === 'string' ? asked : null);
+      return { provider, model, priced, rates, replyMember: replyMember(body, listed) };
+    });
+  }
+
+  /** The most that any of the models may cost, and the least bound on the reply that holds for all of them. */
+  private worst(
+    { body }: SpendCall,
+    servings: readonly Serving[],
+  ): { worst: number; replyTokens: number | null } {
+    const bound: BodyBound = boundOfBody(body);
+    let worst = 0;
+    let replyTokens: number | null = null;
+    for (const { model, rates } of servings) {
+      const most = boundOnModel(bound, modelLimits(model), this.options.rules.replyTokens);
+      if (most.replyTokens !== null)
+        replyTokens = replyTokens === null ? most.replyTokens : Math.min(replyTokens, most.replyTokens);
+      if (rates !== null) worst = Math.max(worst, this.excess.raised(model, worstOf(rates, most)));
+    }
+    return { worst, replyTokens };
+  }
+
+  private async take(store: Store, changes: readonly Change[]): Promise<void> {
+    const ids = [...new Set(changes.filter(({ kind }) => kind === 'budget').map(({ objectId }) => objectId))];
+    for (let at = 0; at < ids.length; at += GROUP) {
+      const group = ids.slice(at, at + GROUP);
+      const read = await readBudgets(store.db, group);
+      const there = new Set<string>(read.map(({ id }) => id));
+      for (const id of group) if (!there.has(id)) this.budgets.delete(id as Budget['id']);
+      for (const budget of read) this.budgets.set(budget);
+    }
+    await this.arm(changes.some(({ kind }) => kind === 'price_list'));
+  }
+
+  /** Prices are there before the first budget applies. */
+  private async arm(repriced = false): Promise<void> {
+    const needed = this.budgets.size > 0;
+    if (!needed) this.table = null;
+    else if (repriced || this.table === null) this.table = await this.options.prices();
+    this.active = needed;
+  }
+}
+
+function tierOf({ body }: SpendCall): string | null {
+  const asked = body.json?.['service_tier'];
+  return typeof asked === 'string' ? asked.slice(0, 64) : null;
+}
+
+/** A call that asks for a tier may be served, and charged, at the default one: the dearer of the two. */
+function ratesOf(priced: PricedModel, tier: string | null): Rates | null {
+  const plain = priced.rates(null);
+  const asked = priced.rates(tier);
+  if (!(plain instanceof Rates) || !(asked instanceof Rates)) return null;
+  return asked !== plain && asked.worstCase(PROBE) > plain.worstCase(PROBE) ? asked : plain;
+}
+
+/** OpenAI's newer models take `max_completion_tokens` only; other providers know `max_tokens` for certain. */
+function replyMember({ meter }: CallBody, listed: string): string | null {
+  if (meter === 'responses') return 'max_output_tokens';
+  if (meter !== 'chat') return null;
+  return listed === 'openai' || listed === 'azure' ? 'max_completion_tokens' : 'max_tokens';
+}
+
+/** Tells which of two rates is dearer: tiers are multiples of each other. */
+const PROBE = { input: 1_000_000, output: 1_000_000 };
+
+function worstOf(rates: Rates, bound: Parameters<Rates['worstCase']>[0]): number {
+  try {
+    return rates.worstCase(bound);
+  } catch (error) {
+    if (error instanceof RangeError) return BEYOND;
+    throw error;
+  }
+}
