@@ -80,6 +80,8 @@ function settingText(name: SettingName, config: Config): string | null {
       return show(SETTINGS.usageRetentionMs, config.usageRetentionMs);
     case 'whenRedisIsAway':
       return config.limits.whenRedisIsAway;
+    case 'redisTimeoutMs':
+      return show(SETTINGS.redisTimeoutMs, config.limits.redisTimeoutMs);
     case 'unpriced':
       return config.spend.unpriced;
     case 'replyTokens':

@@ -88,6 +88,7 @@ export function loadConfig(input: LoadInput): Loaded {
     limits: {
       table: readLimits(file.limits, name, problems),
       whenRedisIsAway: value('whenRedisIsAway') ?? 'closed',
+      redisTimeoutMs: value('redisTimeoutMs') ?? 250,
     },
     spend: {
       unpriced: value('unpriced') ?? 'refuse',

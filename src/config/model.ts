@@ -92,6 +92,8 @@ export interface LimitsConfig {
   readonly table: Table;
   /** What happens to calls while the Redis server is away: none passes, or each node keeps its share. */
   readonly whenRedisIsAway: 'closed' | 'open';
+  /** The longest wait of a call for the Redis server, in milliseconds. */
+  readonly redisTimeoutMs: number;
 }
 
 /** What the configuration says about money; budgets themselves are made by the Administration API. */

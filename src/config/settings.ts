@@ -60,6 +60,7 @@ export interface SettingValues extends Bounds {
   readonly bootstrapAdminKey: string;
   readonly trustedProxies: readonly string[];
   readonly whenRedisIsAway: Config['limits']['whenRedisIsAway'];
+  readonly redisTimeoutMs: number;
   readonly unpriced: Config['spend']['unpriced'];
   readonly replyTokens: number;
   readonly usageRetentionMs: number;
@@ -149,6 +150,14 @@ export const SETTINGS: { readonly [N in SettingName]: Setting<SettingValues[N]> 
     about:
       'What happens to calls while the Redis server is away: `closed` answers them 503, `open` lets each node keep its ' +
       'share of every limit.',
+  }),
+  redisTimeoutMs: setting({
+    path: 'limits.redis_timeout',
+    env: 'KEYGATE_LIMITS_REDIS_TIMEOUT',
+    kind: time({ min: 10, max: 10 * SECOND }),
+    standard: 250,
+    about:
+      'The longest wait of a call for the Redis server; after three in a row it counts as away, and is not waited for.',
   }),
   unpriced: setting({
     path: 'spend.unpriced',

@@ -96,6 +96,7 @@ async function inRedis({ config, node, clock, log }: LimitsOptions, url: Secret)
   const limiter = new RedisLimiter({
     url: url.reveal(),
     whenAway,
+    timeoutMs: config.redisTimeoutMs,
     // Two processes of one machine are two nodes.
     node: `${node}:${randomBase62(8)}`,
     clock,

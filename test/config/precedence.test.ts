@@ -64,6 +64,7 @@ describe('where a setting comes from', () => {
       bootstrapAdminKey: [ADMIN_KEY, 'file:/run/admin'],
       trustedProxies: ['10.1.2.3/8, ::1', '[10.0.0.0/8, "::1/128"]'],
       whenRedisIsAway: ['open', 'open'],
+      redisTimeoutMs: ['1s', '1000ms'],
       unpriced: ['count', 'count'],
       replyTokens: ['4096', '4096'],
       usageRetentionMs: ['720h', '30d'],
