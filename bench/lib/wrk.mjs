@@ -32,9 +32,9 @@ function script(method, requests) {
     'end',
     'done = function(summary, latency)',
     '  local e = summary.errors',
-    `  io.write(string.format('RESULT {"requests":%d,"microseconds":%d,"bytes":%d,"refused":%d,"failed":%d,' ..`,
+    `  io.write(string.format('RESULT {"requests":%d,"microseconds":%d,"bytes":%d,"refused":%d,"connect":%d,"read":%d,"write":%d,"timeout":%d,' ..`,
     `    '"p50":%d,"p90":%d,"p99":%d,"max":%d}\\n', summary.requests, summary.duration, summary.bytes,`,
-    '    e.status, e.connect + e.read + e.write + e.timeout,',
+    '    e.status, e.connect, e.read, e.write, e.timeout,',
     '    latency:percentile(50), latency:percentile(90), latency:percentile(99), latency.max))',
     'end',
   );
@@ -42,8 +42,8 @@ function script(method, requests) {
 }
 
 /**
- * Drives `url` for `seconds` with wrk at `program`. `refused` counts replies of status 400 and above, `failed` broken
- * connections and time-outs: a run is only good when both are nought.
+ * Drives `url` for `seconds` with wrk at `program`. `refused` counts replies of status 400 and above; `connect`, `read`
+ * and `write` broken connections, `timeout` calls that took too long: a run is only good when all are nought.
  */
 export function wrk(program, url, { method, requests }, { connections, seconds, core }) {
   const folder = mkdtempSync(join(tmpdir(), 'bench-wrk-'));

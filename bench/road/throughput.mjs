@@ -34,10 +34,12 @@ export async function drive(target, call, { program, connections, seconds, core,
   const result = await wrk(program, url, load, { connections, seconds, core: generatorCore });
   const elapsed = (performance.now() - began) / 1000;
   const cpu = cpuSeconds(target.child.pid) - used;
-  if (result.refused + result.failed > 0 || result.bytes < result.requests * lengthOf(call.reply)) {
+  const failed = result.connect + result.read + result.write + result.timeout;
+  if (result.refused + failed > 0 || result.bytes < result.requests * lengthOf(call.reply)) {
     throw new Error(
-      `${target.name} refused ${result.refused} calls and broke off ${result.failed} of ${result.requests}, ` +
-        `${Math.round(result.bytes / result.requests)} bytes each:\n${target.child.output()}`,
+      `${target.name} failed calls of ${result.requests}: ${result.refused} refused, ${result.connect} not connected, ` +
+        `${result.read} broken off, ${result.write} not sent, ${result.timeout} too late; ` +
+        `${Math.round(result.bytes / result.requests)} bytes each\n${target.child.output()}`,
     );
   }
   target.calls += result.requests;
