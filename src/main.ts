@@ -20,6 +20,7 @@ import { type OpenLimits, openLimits } from './limits/open.ts';
 import { systemClock } from './platform/clock.ts';
 import { ApiError, SetupError } from './platform/errors.ts';
 import { jsonLog, type Log } from './platform/log.ts';
+import { spendPart } from './spend/administration/control-part.ts';
 import { TokenCounter } from './spend/count.ts';
 import { Journal } from './spend/journal.ts';
 import { type OpenSpending, openSpending } from './spend/open.ts';
@@ -104,6 +105,7 @@ export async function runServer(config: Config, io: Io): Promise<RunningServer> 
     const callable = () => routes.listing(false).map(({ id }) => id);
     const controlPlane = createControlPlane(administration, [
       limitsPart({ ...administration, ...limits, callable, uploadBytes: config.bounds.uploadBytes }),
+      spendPart(administration),
     ]);
     const doors: Doors = {
       road: (request, response) => road.take(request, response),

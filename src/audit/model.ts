@@ -23,6 +23,15 @@ export type AuditEventType =
   | 'rate_limit.refilled'
   /** keygate's own: money that the organization paid was written down. */
   | 'payment.recorded'
+  | 'spend_limit.updated'
+  | 'spend_limit.deleted'
+  | 'spend_alert.created'
+  | 'spend_alert.updated'
+  | 'spend_alert.deleted'
+  /** keygate's own: limits of API keys, service accounts and end users, and with other windows. */
+  | 'budget.created'
+  | 'budget.updated'
+  | 'budget.deleted'
   /** keygate's own: a valid key was used on the Administration API without the right. */
   | 'administration.refused';
 

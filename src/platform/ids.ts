@@ -14,6 +14,7 @@ export type AuditId = Brand<string, 'AuditId'>;
 export type RequestId = Brand<string, 'RequestId'>;
 export type BudgetId = Brand<string, 'BudgetId'>;
 export type LeaseId = Brand<string, 'LeaseId'>;
+export type SpendAlertId = Brand<string, 'SpendAlertId'>;
 export type PaymentId = Brand<string, 'PaymentId'>;
 
 interface IdKinds {
@@ -25,6 +26,7 @@ interface IdKinds {
   'audit_log-': AuditId;
   budget_: BudgetId;
   lease_: LeaseId;
+  alert_: SpendAlertId;
   pay_: PaymentId;
 }
 

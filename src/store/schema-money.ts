@@ -7,6 +7,7 @@ export interface MoneyTables {
   escrow_leases: EscrowLeaseTable;
   escrow_slices: EscrowSliceTable;
   budget_alerts: BudgetAlertTable;
+  spend_alerts: SpendAlertTable;
   price_lists: PriceListTable;
 }
 
@@ -63,6 +64,21 @@ export interface BudgetAlertTable {
   settled: string;
   crossed_at: number;
   delivered_at: number | null;
+}
+
+/** Who is told when an owner's spend passes a threshold. */
+export interface SpendAlertTable {
+  id: string;
+  organization_id: string;
+  /** Null: the organization's spend. */
+  project_id: string | null;
+  /** The soft budget that counts for all alerts of this owner. */
+  budget_id: string;
+  /** Nano-dollars, decimal. */
+  threshold: string;
+  /** JSON: the channel as the Administration API has it. */
+  channel: string;
+  created_at: number;
 }
 
 export interface PriceListTable {

@@ -12,7 +12,7 @@ export interface OpenRollup {
 }
 
 export async function openRollup(
-  config: Pick<Config, 'providers' | 'usageRetentionMs'>,
+  config: Pick<Config, 'providers' | 'spend' | 'usageRetentionMs'>,
   store: Store,
   clock: Clock,
   onError: (error: unknown) => void,
@@ -20,7 +20,10 @@ export async function openRollup(
   const rollup = new Rollup({
     store,
     clock,
-    lists: () => importedLists(store.db),
+    lists: async () => [
+      ...(config.spend.prices === null ? [] : [config.spend.prices]),
+      ...(await importedLists(store.db)),
+    ],
     addresses: Object.fromEntries(config.providers.map(({ name, baseUrl }) => [name, baseUrl.href])),
     retentionMs: config.usageRetentionMs,
     onError,

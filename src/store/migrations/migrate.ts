@@ -10,6 +10,7 @@ import { up as tables } from './0001-tables.ts';
 import { up as money } from './0010-money.ts';
 import { up as limits } from './0020-limits.ts';
 import { up as usage } from './0030-usage.ts';
+import { up as spendAlerts } from './0040-spend-alerts.ts';
 
 const TABLE = 'keygate_migration';
 
@@ -19,6 +20,7 @@ export const STEPS: Steps = {
   '0010_money': money,
   '0020_limits': limits,
   '0030_usage': usage,
+  '0040_spend_alerts': spendAlerts,
 };
 
 export type Steps = Readonly<Record<string, (db: Kysely<unknown>, kind: Store['kind']) => Promise<void>>>;
