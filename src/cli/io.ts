@@ -17,6 +17,8 @@ export interface Io {
   readonly onSignal: (listener: () => void) => () => void;
   /** Ends the process at once. */
   readonly exitNow: (code: number) => void;
+  /** Milliseconds since the epoch. */
+  readonly now: () => number;
   /** Monotonic milliseconds. */
   readonly monotonic: () => number;
 }

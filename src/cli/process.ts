@@ -32,6 +32,7 @@ export async function runProcess(): Promise<void> {
       return () => process.off('SIGINT', listener).off('SIGTERM', listener);
     },
     exitNow: (code) => process.exit(code),
+    now: () => Date.now(),
     monotonic: () => performance.now(),
   };
   try {

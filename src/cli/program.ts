@@ -3,11 +3,13 @@
 import { Command, CommanderError } from 'commander';
 import { SetupError } from '../platform/errors.ts';
 import { addCall } from './call.ts';
+import { addCosts } from './costs.ts';
 import { CommandError, EXIT, EXIT_HELP } from './exit.ts';
 import { forTerminal, type Io } from './io.ts';
 import { addKeys } from './keys.ts';
 import { addProjects } from './projects.ts';
 import { addServe, type RunServer } from './serve.ts';
+import { addUsage } from './usage.ts';
 import { addVersion, version } from './version.ts';
 
 export function buildProgram(io: Io, runServer: RunServer): Command {
@@ -28,9 +30,9 @@ export function buildProgram(io: Io, runServer: RunServer): Command {
     .addHelpText(
       'after',
       `
-keys, projects and call talk to a running server. They read
+keys, projects, usage, costs and call talk to a running server. They read
   KEYGATE_URL        where it is (default http://127.0.0.1:4141; its administration's address, if that is apart)
-  KEYGATE_ADMIN_KEY  the admin key for keys and projects (else OPENAI_ADMIN_KEY)
+  KEYGATE_ADMIN_KEY  the admin key for all of them but call (else OPENAI_ADMIN_KEY)
   OPENAI_API_KEY     the key for call
 
 Start here:
@@ -43,6 +45,8 @@ ${EXIT_HELP}`,
   addServe(program, io, runServer);
   addKeys(program, io);
   addProjects(program, io);
+  addUsage(program, io);
+  addCosts(program, io);
   addCall(program, io);
   addVersion(program, io);
   return program;

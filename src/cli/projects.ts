@@ -57,9 +57,14 @@ export function addProjects(program: Command, io: Io): void {
     });
 }
 
+/** The active projects. */
+export async function listProjects(server: Server): Promise<readonly Project[]> {
+  return (await server.list(PROJECTS, Project, MOST_LOOKED_THROUGH)).data;
+}
+
 /** The project with this id or name; without either, the only one there is. */
 export async function findProject(server: Server, wanted: string | undefined): Promise<Project> {
-  const { data } = await server.list(PROJECTS, Project, MOST_LOOKED_THROUGH);
+  const data = await listProjects(server);
   const byId = data.find(({ id }) => id === wanted);
   if (byId) return byId;
   const [first, ...others] = wanted === undefined ? data : data.filter(({ name }) => name === wanted);

@@ -27,6 +27,7 @@ const program = buildProgram(
     readFile: () => '',
     onSignal: () => nothing,
     exitNow: nothing,
+    now: () => 0,
     monotonic: () => 0,
   },
   () => Promise.reject(new Error('no server in this test')),

@@ -13,6 +13,8 @@ export interface Given {
   readonly files?: Record<string, string>;
   readonly runServer?: RunServer;
   readonly signals?: Signals;
+  /** Milliseconds since the epoch. */
+  readonly now?: number;
 }
 
 export interface Ran {
@@ -68,6 +70,7 @@ export async function run(args: readonly string[], given: Given = {}): Promise<R
     exitNow: (code) => {
       signals.exited = code;
     },
+    now: () => given.now ?? 0,
     monotonic: () => signals.now,
   };
   const none: RunServer = () => Promise.reject(new Error('no server in this test'));
