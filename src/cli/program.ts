@@ -7,6 +7,7 @@ import { addCosts } from './costs.ts';
 import { CommandError, EXIT, EXIT_HELP } from './exit.ts';
 import { forTerminal, type Io } from './io.ts';
 import { addKeys } from './keys.ts';
+import { addLimits } from './limits.ts';
 import { addProjects } from './projects.ts';
 import { addServe, type RunServer } from './serve.ts';
 import { addUsage } from './usage.ts';
@@ -30,7 +31,7 @@ export function buildProgram(io: Io, runServer: RunServer): Command {
     .addHelpText(
       'after',
       `
-keys, projects, usage, costs and call talk to a running server. They read
+keys, projects, limits, usage, costs and call talk to a running server. They read
   KEYGATE_URL        where it is (default http://127.0.0.1:4141; its administration's address, if that is apart)
   KEYGATE_ADMIN_KEY  the admin key for all of them but call (else OPENAI_ADMIN_KEY)
   OPENAI_API_KEY     the key for call
@@ -45,6 +46,7 @@ ${EXIT_HELP}`,
   addServe(program, io, runServer);
   addKeys(program, io);
   addProjects(program, io);
+  addLimits(program, io);
   addUsage(program, io);
   addCosts(program, io);
   addCall(program, io);

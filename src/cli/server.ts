@@ -17,6 +17,15 @@ const List = z.object({
   has_more: z.boolean(),
 });
 
+interface Body {
+  readonly type: string;
+  readonly text: string;
+}
+
+function json(body: object): Body {
+  return { type: 'application/json', text: JSON.stringify(body) };
+}
+
 /** A schema of what this client needs of an object; everything else of it is kept for `--json`. */
 type Shape<T> = z.ZodType<T>;
 
@@ -33,8 +42,14 @@ export class Server {
     return this.#call('GET', path, undefined, shape);
   }
 
-  post<T>(path: string, body: object, shape: Shape<T>): Promise<T> {
-    return this.#call('POST', path, body, shape);
+  /** @param answerMs how long the answer may take */
+  post<T>(path: string, body: object, shape: Shape<T>, answerMs = ANSWER_MS): Promise<T> {
+    return this.#call('POST', path, json(body), shape, answerMs);
+  }
+
+  /** A body that is not JSON. */
+  postText<T>(path: string, type: string, text: string, shape: Shape<T>, answerMs = ANSWER_MS): Promise<T> {
+    return this.#call('POST', path, { type, text }, shape, answerMs);
   }
 
   delete<T>(path: string, shape: Shape<T>): Promise<T> {
@@ -61,38 +76,49 @@ export class Server {
     }
   }
 
-  async #call<T>(method: string, path: string, body: object | undefined, shape: Shape<T>): Promise<T> {
-    const { status, requestId, json } = await reach(this.url, async (signal) => {
+  async #call<T>(
+    method: string,
+    path: string,
+    body: Body | undefined,
+    shape: Shape<T>,
+    answerMs = ANSWER_MS,
+  ): Promise<T> {
+    const exchange = async (signal: AbortSignal) => {
       const reply = await fetch(this.url + path, {
         method,
         headers: {
           authorization: `Bearer ${this.#key}`,
           accept: 'application/json',
-          ...(body && { 'content-type': 'application/json' }),
+          ...(body && { 'content-type': body.type }),
         },
-        body: body === undefined ? null : JSON.stringify(body),
+        body: body?.text ?? null,
         // A key follows no redirect: the address is the administrator's word.
         redirect: 'manual',
         signal,
       });
       const text = await reply.text();
-      return { status: reply.status, requestId: reply.headers.get('x-request-id'), json: parseJson(text) };
-    });
-    if (status < 200 || status > 299) throw refused(this.url, status, requestId, json);
-    return expectShape(shape, json, this.url);
+      return { status: reply.status, requestId: reply.headers.get('x-request-id'), parsed: parseJson(text) };
+    };
+    const { status, requestId, parsed } = await reach(this.url, exchange, answerMs);
+    if (status < 200 || status > 299) throw refused(this.url, status, requestId, parsed);
+    return expectShape(shape, parsed, this.url);
   }
 }
 
 /** Runs one exchange; no connection, no answer in time, or a broken one is "not reachable". */
-export async function reach<T>(url: string, exchange: (signal: AbortSignal) => Promise<T>): Promise<T> {
+export async function reach<T>(
+  url: string,
+  exchange: (signal: AbortSignal) => Promise<T>,
+  answerMs = ANSWER_MS,
+): Promise<T> {
   try {
-    return await exchange(AbortSignal.timeout(ANSWER_MS));
+    return await exchange(AbortSignal.timeout(answerMs));
   } catch (error) {
     if (error instanceof CommandError) throw error;
     if (error instanceof Error && error.name === 'TimeoutError') {
       throw new CommandError(
         EXIT.unreachable,
-        `${url} did not answer within ${ANSWER_MS / 1000} seconds: try again, or look at the server's log.`,
+        `${url} did not answer within ${answerMs / 1000} seconds: try again, or look at the server's log.`,
       );
     }
     throw unreachable(url, error);

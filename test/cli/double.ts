@@ -41,11 +41,12 @@ export class ServerDouble {
 
   async #answer(request: IncomingMessage, response: ServerResponse): Promise<void> {
     const body = await text(request);
+    const ndjson = request.headers['content-type'] === 'application/x-ndjson';
     const asked: Asked = {
       method: request.method ?? '',
       path: request.url ?? '',
       authorization: request.headers.authorization,
-      body: body === '' ? undefined : JSON.parse(body),
+      body: body === '' ? undefined : ndjson ? body : JSON.parse(body),
     };
     this.asked.push(asked);
     response.setHeader('x-request-id', 'req_double');
