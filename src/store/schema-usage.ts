@@ -11,6 +11,11 @@ export interface UsageTables {
   usage_hours: UsageSumsTable;
   usage_days: UsageSumsTable;
   usage_costs: UsageCostsTable;
+  /** The same without keys and owners, whose series have '' for both: a tenth of the rows, for most reports. */
+  usage_minutes_totals: UsageSumsTable;
+  usage_hours_totals: UsageSumsTable;
+  usage_days_totals: UsageSumsTable;
+  usage_costs_totals: UsageCostsTable;
 }
 
 /**

@@ -246,6 +246,35 @@ describe.each(stores)('roll-ups on $kind', ({ kind, fresh }) => {
     expect(sums.map((row) => row.cost)).toEqual([7_000_007_000]);
   });
 
+  it('take what was charged to budgets as the cost, in lines where the prices give the same', async () => {
+    const usage = { ...event({}).usage, input: 1000 };
+    const charged = (cost: number) => ({
+      cost,
+      unpriced: false,
+      priceVersion: 'v',
+      lease: 'lease_1',
+      endUser: null,
+    });
+    const same = Number(cost(event({ usage })).nano);
+    await append(store, [
+      event({ usage, spend: charged(same) }),
+      event({ usage, status: 499, outcome: 'client_closed', spend: charged(5_000_000) }),
+      event({ usage, spend: charged(0) }),
+    ]);
+    await rollup.catchUp();
+    const lines = await store.db
+      .selectFrom('usage_costs')
+      .select(['kind', 'quantity', 'cost'])
+      .orderBy('kind')
+      .execute();
+    expect(lines).toEqual([
+      { kind: 'charged', quantity: 1, cost: 5_000_000 },
+      { kind: 'input', quantity: 1000, cost: same },
+    ]);
+    const [row] = await store.db.selectFrom('usage_days').select('cost').execute();
+    expect(row?.cost).toBe(same + 5_000_000);
+  });
+
   describe('retention', () => {
     it('deletes whole segments that are old and folded, and the roll-ups stay', async () => {
       const clock = new ManualClock(START);

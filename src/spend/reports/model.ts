@@ -185,6 +185,8 @@ export const LINE_ITEMS: readonly LineItem[] = [
   { kind: 'audioHour', name: 'audio_seconds', unit: 'duration_seconds' },
   { kind: 'search', name: 'web_search_calls', unit: null },
   { kind: 'request', name: 'requests', unit: null },
+  // Charged to budgets, and not what the prices give: a call that was cut before its usage was known.
+  { kind: 'charged', name: 'other_charges', unit: null },
   { kind: 'unpriced', name: 'unpriced_requests', unit: null },
 ];
 

@@ -28,10 +28,13 @@ export interface Sheet {
   /** [key, ...SERIES_NAMES] */
   readonly series: readonly string[];
   /** [start, series key, ...SUM_NAMES, cost] */
-  readonly rows: { readonly [W in Width]: readonly string[] };
+  readonly sums: readonly { readonly table: SumsTable; readonly rows: string }[];
   /** [start, series key, kind, quantity, cost] */
-  readonly costs: readonly string[];
+  readonly costs: readonly { readonly table: CostsTable; readonly rows: string }[];
 }
+
+type SumsTable = (typeof WIDTHS)[Width]['table' | 'totals'];
+type CostsTable = 'usage_costs' | 'usage_costs_totals';
 
 type Sums = { [N in SumColumn]: number } & { cost: bigint };
 
@@ -40,9 +43,18 @@ interface Line {
   cost: bigint;
 }
 
+/** In the order of SERIES_NAMES. */
+type Fields = readonly [
+  organization: string,
+  project: string,
+  key: string,
+  owner: string,
+  ...rest: (string | number)[],
+];
+
 interface Series {
   readonly key: string;
-  readonly fields: readonly (string | number)[];
+  readonly fields: Fields;
   readonly minutes: Map<number, Sums>;
   /** By day, then kind. */
   readonly lines: Map<number, Map<string, Line>>;
@@ -52,6 +64,7 @@ export class Folder {
   readonly #prices: PriceTable;
   readonly #names: ListNames;
   readonly #series = new Map<string, Series>();
+  readonly #totals = new Map<string, Series>();
 
   constructor(prices: PriceTable, names: ListNames) {
     this.#prices = prices;
@@ -83,31 +96,18 @@ export class Folder {
   }
 
   sheet(): Sheet {
-    const series: string[] = [];
-    const rows: { [W in Width]: string[] } = { '1m': [], '1h': [], '1d': [] };
-    const costs: string[] = [];
-    for (const { key, fields, minutes, lines } of this.#series.values()) {
-      series.push(JSON.stringify([key, ...fields]));
-      const hours = wider(minutes, WIDTHS['1h'].ms);
-      const days = wider(hours, WIDTHS['1d'].ms);
-      for (const [start, sums] of minutes) rows['1m'].push(rowText(start, key, sums));
-      for (const [start, sums] of hours) rows['1h'].push(rowText(start, key, sums));
-      for (const [start, sums] of days) rows['1d'].push(rowText(start, key, sums));
-      for (const [start, kinds] of lines)
-        for (const [kind, { quantity, cost }] of kinds)
-          costs.push(`[${start},"${key}","${kind}",${quantity},${cost}]`);
-    }
-    return {
-      series: statements(series),
-      rows: { '1m': statements(rows['1m']), '1h': statements(rows['1h']), '1d': statements(rows['1d']) },
-      costs: statements(costs),
-    };
+    // Totals are summed from their series, so that no event is priced or added twice.
+    for (const series of this.#series.values()) addSeries(this.#totalOf(series), series);
+    const sheet: Writing = { series: [], sums: [], costs: [] };
+    writeRows(sheet, [...this.#series.values()], 'table', 'usage_costs');
+    writeRows(sheet, [...this.#totals.values()], 'totals', 'usage_costs_totals');
+    this.#totals.clear();
+    return sheet;
   }
 
   #seriesOf(event: UsageEvent, version: string): Series {
-    const tier = event.serviceTier;
-    // In the order of SERIES_NAMES.
-    const fields = [
+    const tier = storable(event.serviceTier) || 'default';
+    const fields: Fields = [
       event.organizationId,
       event.projectId,
       event.keyId,
@@ -117,20 +117,74 @@ export class Folder {
       storable(event.modelServed || event.modelAsked),
       storable(event.modelAsked),
       storable(event.provider),
-      storable(tier) || 'default',
+      tier,
       version,
       tier === 'batch' ? 1 : 0,
       event.test ? 1 : 0,
     ];
-    const id = fields.join('\n');
-    let series = this.#series.get(id);
-    if (series === undefined) {
-      const key = createHash('sha256').update(JSON.stringify(fields)).digest('hex').slice(0, 32);
-      series = { key, fields, minutes: new Map(), lines: new Map() };
-      this.#series.set(id, series);
-    }
-    return series;
+    return seriesIn(this.#series, fields);
   }
+
+  #totalOf({ fields }: Series): Series {
+    const [organization, project, , , ...rest] = fields;
+    return seriesIn(this.#totals, [organization, project, '', '', ...rest]);
+  }
+}
+
+function seriesIn(all: Map<string, Series>, fields: Fields): Series {
+  const id = fields.join('\n');
+  let series = all.get(id);
+  if (series === undefined) {
+    const key = createHash('sha256').update(JSON.stringify(fields)).digest('hex').slice(0, 32);
+    series = { key, fields, minutes: new Map(), lines: new Map() };
+    all.set(id, series);
+  }
+  return series;
+}
+
+interface Writing {
+  readonly series: string[];
+  readonly sums: Sheet['sums'][number][];
+  readonly costs: Sheet['costs'][number][];
+}
+
+function writeRows(
+  sheet: Writing,
+  all: readonly Series[],
+  level: 'table' | 'totals',
+  costsTable: CostsTable,
+): void {
+  const rows: { [W in Width]: string[] } = { '1m': [], '1h': [], '1d': [] };
+  const costs: string[] = [];
+  for (const { key, minutes, lines } of all) {
+    const hours = wider(minutes, WIDTHS['1h'].ms);
+    const days = wider(hours, WIDTHS['1d'].ms);
+    for (const [start, sums] of minutes) rows['1m'].push(rowText(start, key, sums));
+    for (const [start, sums] of hours) rows['1h'].push(rowText(start, key, sums));
+    for (const [start, sums] of days) rows['1d'].push(rowText(start, key, sums));
+    for (const [start, kinds] of lines)
+      for (const [kind, { quantity, cost }] of kinds)
+        costs.push(`[${start},"${key}","${kind}",${quantity},${cost}]`);
+  }
+  sheet.series.push(...statements(all.map(({ key, fields }) => JSON.stringify([key, ...fields]))));
+  for (const width of ['1m', '1h', '1d'] as const)
+    for (const text of statements(rows[width])) sheet.sums.push({ table: WIDTHS[width][level], rows: text });
+  for (const text of statements(costs)) sheet.costs.push({ table: costsTable, rows: text });
+}
+
+function addSeries(into: Series, from: Series): void {
+  for (const [start, sums] of from.minutes) {
+    const there = into.minutes.get(start);
+    if (there === undefined) into.minutes.set(start, { ...sums });
+    else addSums(there, sums);
+  }
+  for (const [day, kinds] of from.lines)
+    for (const [kind, { quantity, cost }] of kinds) addLine(into, day, kind, quantity, cost);
+}
+
+function addSums(into: Sums, from: Sums): void {
+  for (const name of SUM_NAMES) into[name] += from[name];
+  into.cost += from.cost;
 }
 
 /** Names come from callers and providers; a NUL or half a surrogate pair is text to JavaScript and to no database. */
@@ -183,10 +237,7 @@ function wider(narrow: ReadonlyMap<number, Sums>, widthMs: number): Map<number, 
     const start = bucketOf(at, widthMs);
     const into = wide.get(start);
     if (into === undefined) wide.set(start, { ...sums });
-    else {
-      for (const name of SUM_NAMES) into[name] += sums[name];
-      into.cost += sums.cost;
-    }
+    else addSums(into, sums);
   }
   return wide;
 }

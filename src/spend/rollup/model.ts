@@ -2,7 +2,8 @@
 //
 // A series is everything that tells calls apart in a report: organization, project, key, owner, operation, models,
 // provider, tier, price version. A bucket is a minute, an hour or a day of UTC, half open, named by its start. Each
-// usage event is added to one row of each width: (bucket, series) with the sums below.
+// usage event is added to one row of each width: (bucket, series) with the sums below; and to one of the totals, which
+// are the same without keys and owners: ten times fewer rows, from which most reports are answered.
 
 import type { UsageSeriesTable, UsageSumsTable } from '../../store/schema-usage.ts';
 import type { Usage } from '../usage.ts';
@@ -12,9 +13,9 @@ const HOUR_MS = 60 * MINUTE_MS;
 const DAY_MS = 24 * HOUR_MS;
 
 export const WIDTHS = {
-  '1m': { table: 'usage_minutes', ms: MINUTE_MS, keptMs: 15 * DAY_MS },
-  '1h': { table: 'usage_hours', ms: HOUR_MS, keptMs: 401 * DAY_MS },
-  '1d': { table: 'usage_days', ms: DAY_MS, keptMs: null },
+  '1m': { table: 'usage_minutes', totals: 'usage_minutes_totals', ms: MINUTE_MS, keptMs: 15 * DAY_MS },
+  '1h': { table: 'usage_hours', totals: 'usage_hours_totals', ms: HOUR_MS, keptMs: 401 * DAY_MS },
+  '1d': { table: 'usage_days', totals: 'usage_days_totals', ms: DAY_MS, keptMs: null },
 } as const;
 
 export type Width = keyof typeof WIDTHS;
@@ -123,5 +124,7 @@ export const SERIES_NAMES = [
   'test',
 ] as const satisfies readonly (keyof UsageSeriesTable)[];
 
+/** The line of costs for what was charged to budgets and is not what the prices give: its quantity is calls. */
+export const CHARGED = 'charged';
 /** The line of a cost report for calls that have no price: its quantity is calls. */
 export const UNPRICED = 'unpriced';

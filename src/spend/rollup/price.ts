@@ -1,31 +1,50 @@
-// What one recorded call cost: the ledger's arithmetic. The prices are those that were in effect when the call arrived.
+// What one recorded call cost: the ledger's arithmetic. What was charged to budgets is the cost, so that the ledger and
+// the budgets never differ. A call without a budget is priced here, by the prices in effect when it arrived.
 //
 // The model that served decides, and where the lists do not know its name the one that was asked for: a provider may
 // answer with a name of its own. A test key's call costs nothing. A call that used nothing that is billed by the piece
 // (a refusal of the provider's, a read of a stored reply) costs nothing and lacks no price.
 
-import type { Cost } from '../prices/rates.ts';
+import type { Line } from '../prices/rates.ts';
 import type { PriceTable } from '../prices/table.ts';
 import type { Usage, UsageEvent } from '../usage.ts';
-import { familyOf, LARGEST_COUNT, USAGE_COLUMNS } from './model.ts';
+import { CHARGED, familyOf, LARGEST_COUNT, USAGE_COLUMNS } from './model.ts';
 
 /** The price lists' names of providers, by the administrator's own names for them. */
 export type ListNames = Readonly<Record<string, string>>;
 
-export interface EventCost extends Cost {
+/** A line of a cost: of the price list, or what was charged beside it. */
+export interface CostLine extends Pick<Line, 'quantity' | 'nano'> {
+  readonly kind: Line['kind'] | typeof CHARGED;
+}
+
+export interface EventCost {
+  readonly nano: bigint;
+  /** They add up to `nano`. */
+  readonly lines: readonly CostLine[];
   /** The price table's version; '' when nothing was priced. */
   readonly version: string;
   /** Something of it has no price, and is not in the cost. */
   readonly unpriced: boolean;
 }
 
-const NOTHING: EventCost = { nano: 0n, lines: [], missing: [], version: '', unpriced: false };
+const NOTHING: EventCost = { nano: 0n, lines: [], version: '', unpriced: false };
 const UNKNOWN: EventCost = { ...NOTHING, unpriced: true };
 
 /**
  * @param usage the event's, bounded (`bounded`)
  */
 export function costOf(table: PriceTable, names: ListNames, event: UsageEvent, usage: Usage): EventCost {
+  const priced = pricedCost(table, names, event, usage);
+  const { spend } = event;
+  if (spend === null) return priced;
+  const nano = BigInt(spend.cost);
+  const charged: readonly CostLine[] = nano === 0n ? [] : [{ kind: CHARGED, quantity: 1, nano }];
+  const lines = nano === priced.nano ? priced.lines : charged;
+  return { nano, lines, version: spend.priceVersion, unpriced: spend.unpriced };
+}
+
+function pricedCost(table: PriceTable, names: ListNames, event: UsageEvent, usage: Usage): EventCost {
   if (event.test || familyOf(event.operation) === 'other') return NOTHING;
   const used = isUsed(usage);
   if (!used && event.status >= 400) return NOTHING;
@@ -36,7 +55,7 @@ export function costOf(table: PriceTable, names: ListNames, event: UsageEvent, u
   const rates = priced.kind === 'priced' ? priced.rates(event.serviceTier) : priced;
   if ('kind' in rates) return used ? UNKNOWN : NOTHING;
   const cost = rates.cost(usage);
-  return { ...cost, version: rates.version, unpriced: cost.missing.length > 0 };
+  return { nano: cost.nano, lines: cost.lines, version: rates.version, unpriced: cost.missing.length > 0 };
 }
 
 /** A usage as it is summed: no count above LARGEST_COUNT. */

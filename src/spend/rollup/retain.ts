@@ -4,11 +4,11 @@
 // could not be read, stays. Each statement takes a bounded piece, so that nothing waits long for the database.
 
 import type { Db } from '../../store/store.ts';
-import { WIDTHS, type Width } from './model.ts';
+import { WIDTHS } from './model.ts';
 
 const SEGMENTS = 16;
 /** How much time one statement clears of a narrow table: one hour of minutes, a day of hours. */
-const PIECE: Record<Width, number> = { '1m': WIDTHS['1h'].ms, '1h': WIDTHS['1d'].ms, '1d': 0 };
+const PIECE = { '1m': WIDTHS['1h'].ms, '1h': WIDTHS['1d'].ms } as const;
 
 export interface Retained {
   readonly segments: number;
@@ -32,10 +32,12 @@ export async function retain(
   let rows = 0;
   for (const width of ['1m', '1h'] as const) {
     const before = nowMs - WIDTHS[width].keptMs;
-    for (let more = true; more && !stopped(); ) {
-      const deleted = await deleteBuckets(db, width, before);
-      more = deleted > 0;
-      rows += deleted;
+    for (const table of [WIDTHS[width].table, WIDTHS[width].totals]) {
+      for (let more = true; more && !stopped(); ) {
+        const deleted = await deleteBuckets(db, table, PIECE[width], before);
+        more = deleted > 0;
+        rows += deleted;
+      }
     }
   }
   return { segments, rows };
@@ -70,8 +72,9 @@ async function deleteSegments(db: Db, beforeMs: number): Promise<number> {
   return old.length;
 }
 
-async function deleteBuckets(db: Db, width: '1m' | '1h', beforeMs: number): Promise<number> {
-  const { table } = WIDTHS[width];
+type Narrow = (typeof WIDTHS)['1m' | '1h']['table' | 'totals'];
+
+async function deleteBuckets(db: Db, table: Narrow, pieceMs: number, beforeMs: number): Promise<number> {
   const oldest = await db
     .selectFrom(table)
     .select(({ fn }) => fn.min<number | null>('start').as('start'))
@@ -79,7 +82,7 @@ async function deleteBuckets(db: Db, width: '1m' | '1h', beforeMs: number): Prom
   if (oldest?.start == null || oldest.start >= beforeMs) return 0;
   const { numDeletedRows } = await db
     .deleteFrom(table)
-    .where('start', '<', Math.min(oldest.start + PIECE[width], beforeMs))
+    .where('start', '<', Math.min(oldest.start + pieceMs, beforeMs))
     .executeTakeFirst();
   return Number(numDeletedRows);
 }

@@ -21,8 +21,8 @@ import { FoldThread } from './thread.ts';
 import { addSheet } from './write.ts';
 
 /** A batch: what one transaction adds. One larger segment goes alone. */
-const BATCH_SEGMENTS = 64;
-const BATCH_BYTES = 4 << 20;
+const BATCH_SEGMENTS = 128;
+const BATCH_BYTES = 8 << 20;
 const PIECE_BYTES = 512 << 10;
 /** How often is looked for new segments, and how long is paused between two full batches, in milliseconds. */
 const LOOK_MS = 1000;

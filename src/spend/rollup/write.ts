@@ -3,7 +3,7 @@
 import { type RawBuilder, sql } from 'kysely';
 import type { Store, Tx } from '../../store/store.ts';
 import type { Sheet } from './fold.ts';
-import { SERIES_NAMES, SUM_NAMES, WIDTHS, type Width } from './model.ts';
+import { SERIES_NAMES, SUM_NAMES } from './model.ts';
 
 /** How a database reads a JSON list of lists. */
 interface Lists {
@@ -32,12 +32,9 @@ const COST_SUMS = ['quantity', 'cost'];
 export async function addSheet(tx: Tx, kind: Store['kind'], sheet: Sheet): Promise<void> {
   const lists = LISTS[kind];
   for (const json of sheet.series) await addSeries(tx, lists, json);
-  // Typed by hand, because `Object.keys` does not know that these are all of them.
-  for (const width of Object.keys(WIDTHS) as Width[])
-    for (const json of sheet.rows[width])
-      await addSums(tx, lists, WIDTHS[width].table, ['start', 'series'], SUMS, json);
-  for (const json of sheet.costs)
-    await addSums(tx, lists, 'usage_costs', ['start', 'series', 'kind'], COST_SUMS, json);
+  for (const { table, rows } of sheet.sums) await addSums(tx, lists, table, ['start', 'series'], SUMS, rows);
+  for (const { table, rows } of sheet.costs)
+    await addSums(tx, lists, table, ['start', 'series', 'kind'], COST_SUMS, rows);
 }
 
 async function addSeries(tx: Tx, lists: Lists, json: string): Promise<void> {

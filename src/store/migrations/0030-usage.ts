@@ -74,7 +74,8 @@ export async function up(db: Kysely<unknown>, kind: Store['kind']): Promise<void
     .execute();
 
   // Without references: what was used outlives whoever used it.
-  for (const name of ['usage_minutes', 'usage_hours', 'usage_days']) {
+  const widths = ['usage_minutes', 'usage_hours', 'usage_days'];
+  for (const name of widths.flatMap((each) => [each, `${each}_totals`])) {
     const sums = keyed(name)
       .addColumn('start', integer, (c) => c.notNull())
       .addColumn('series', integer, (c) => c.notNull());
@@ -83,14 +84,16 @@ export async function up(db: Kysely<unknown>, kind: Store['kind']): Promise<void
       .execute();
   }
 
-  await keyed('usage_costs')
-    .addColumn('start', integer, (c) => c.notNull())
-    .addColumn('series', integer, (c) => c.notNull())
-    .addColumn('kind', text, (c) => c.notNull())
-    .addColumn('quantity', integer, (c) => c.notNull())
-    .addColumn('cost', integer, (c) => c.notNull())
-    .addPrimaryKeyConstraint('usage_costs_key', ['start', 'series', 'kind'])
-    .execute();
+  for (const name of ['usage_costs', 'usage_costs_totals']) {
+    await keyed(name)
+      .addColumn('start', integer, (c) => c.notNull())
+      .addColumn('series', integer, (c) => c.notNull())
+      .addColumn('kind', text, (c) => c.notNull())
+      .addColumn('quantity', integer, (c) => c.notNull())
+      .addColumn('cost', integer, (c) => c.notNull())
+      .addPrimaryKeyConstraint(`${name}_key`, ['start', 'series', 'kind'])
+      .execute();
+  }
 }
 
 /** Whoever appends a segment notes it as not folded, in the same transaction. */
