@@ -70,7 +70,7 @@ describe("the official client's own retry obeys the headers", () => {
 
   test('many callers at once all get through, each in its turn', async () => {
     limited = await startLimited(tier('gpt-4o: { requests_per_minute: 600 }'));
-    const { client, tries } = observed(limited, 10);
+    const { client, tries } = observed(limited, 40);
     const began = performance.now();
     await Promise.all(Array.from({ length: 615 }, () => say(client)));
     expect(tries.filter(({ status }) => status === 200)).toHaveLength(615);
