@@ -11,7 +11,7 @@ import { addLimitsTier } from './limits-tier.ts';
 export function addLimits(program: Command, io: Io): void {
   const limits = program
     .command('limits')
-    .description('rate limits: how full they are, what they are, and what others would do')
+    .description('rate limits: see, set, explain and try them')
     .addHelpText(
       'after',
       `
