@@ -40,7 +40,7 @@ function reserveCost(call: Call, json: Call['json'], spending: Spending, resume:
   // A test key's calls go to the sandbox and cost nothing; so does what no provider bills.
   if (caller === null || route === null || caller.type === 'test') return null;
   if (meter === 'none' || meter === 'moderations') return null;
-  if (json !== null && call.body !== null && isAmbiguous(call.body)) {
+  if (json !== null && call.body !== null && isAmbiguous(call.body, json)) {
     return new ApiError(
       400,
       'The JSON body says twice how large the call may be: it could be read in two ways.',
@@ -70,7 +70,7 @@ function reserveCost(call: Call, json: Call['json'], spending: Spending, resume:
 }
 
 /** Members on which the cost of a call hangs. */
-const COSTS: ReadonlySet<string> = new Set([
+const COSTS: readonly string[] = [
   'max_completion_tokens',
   'max_tokens',
   'max_output_tokens',
@@ -78,11 +78,22 @@ const COSTS: ReadonlySet<string> = new Set([
   'best_of',
   'service_tier',
   'max_tool_calls',
-]);
+];
+const COSTS_SET: ReadonlySet<string> = new Set(COSTS);
 
-/** Whether one of them stands twice: keygate would go by the last, and a provider perhaps by the first. */
-function isAmbiguous(body: Buffer): boolean {
-  return !(ObjectScan.over(body, Number.POSITIVE_INFINITY, COSTS) instanceof ObjectScan);
+/**
+ * Whether one of them stands twice: keygate would go by the last, and a provider perhaps by the first. A body in which
+ * those that are there stand once, anywhere, is not looked at byte by byte.
+ */
+function isAmbiguous(body: Buffer, json: Readonly<Record<string, unknown>>): boolean {
+  let plain = !body.includes('\\u');
+  for (const name of COSTS) {
+    if (!plain) break;
+    if (json[name] === undefined) continue;
+    const quoted = `"${name}"`;
+    plain = body.indexOf(quoted, body.indexOf(quoted) + quoted.length) < 0;
+  }
+  return !plain && !(ObjectScan.over(body, Number.POSITIVE_INFINITY, COSTS_SET) instanceof ObjectScan);
 }
 
 function take(call: Call, reserved: Reserved, spending: Spending): ApiError | null {

@@ -85,10 +85,16 @@ export class Reservation {
 const LARGEST_COUNT = 1_000_000_000;
 
 function costOf(rates: Rates, usage: Usage): number {
+  if (isBelievable(usage)) return rates.nano(usage);
   const believed = { ...usage };
   for (const kind of Object.keys(usage) as (keyof Usage)[])
     believed[kind] = Math.min(usage[kind], LARGEST_COUNT);
   return rates.nano(believed);
+}
+
+/** Parts of the input and the output are bounded by them where they are priced. */
+function isBelievable({ input, output, images, audioMs, characters, searches }: Usage): boolean {
+  return input + output + images + audioMs + characters + searches <= LARGEST_COUNT;
 }
 
 /** Whether rates price what a meter counts: without, a call would be free without anybody having said so. */

@@ -15,7 +15,7 @@ import type { Change, Store } from '../store/store.ts';
 import { type BodyBound, boundOfBody, boundOnModel, type CallBody } from './bound/bound.ts';
 import { modelLimits } from './bound/model-limits.ts';
 import { BudgetDirectory } from './budgets/directory.ts';
-import type { Budget } from './budgets/model.ts';
+import type { Applying, Budget } from './budgets/model.ts';
 import { allBudgets, readBudgets } from './budgets/store.ts';
 import type { Hold, Refusal, Unavailable } from './escrow/answers.ts';
 import type { Escrow } from './escrow/escrow.ts';
@@ -34,6 +34,8 @@ const BEYOND = Number.MAX_SAFE_INTEGER;
 const SOFT_MOST = 10 ** 12;
 /** Budgets read again in one query. */
 const GROUP = 500;
+/** Keys and end users whose budgets are remembered. */
+const KNOWN_MOST = 10_000;
 
 export interface SpendingRules {
   /** What happens to a call of a model without a price where a hard budget applies. */
@@ -74,6 +76,7 @@ export class Spending {
   readonly budgets = new BudgetDirectory();
   readonly excess = new ExcessWatch();
   private readonly options: SpendingOptions;
+  private readonly known = new Map<string, readonly Applying[]>();
   private table: PriceTable | null = null;
   private loadedAt = 0;
 
@@ -99,7 +102,7 @@ export class Spending {
    */
   reserve(call: SpendCall, done: (reserved: Reserved) => void): Reserved | undefined {
     const { escrow, clock } = this.options;
-    const applying = this.budgets.applying({ ...call, groupIds: [] });
+    const applying = this.applying(call);
     if (applying.length === 0) return null;
     const servings = this.servings(call);
     if (servings.every(({ rates }) => rates?.free)) return null;
@@ -142,6 +145,29 @@ export class Spending {
     if (!hold.over) this.options.escrow.release(hold);
   }
 
+  /** The budgets above a call. They are looked for once a key, and again when a budget changes. */
+  private applying(call: SpendCall): readonly Applying[] {
+    const { known } = this;
+    const named =
+      call.endUser === null || call.endUser === '' ? call.keyId : `${call.keyId}\n${call.endUser}`;
+    let applying = known.get(named);
+    if (applying === undefined) {
+      const { organizationId, projectId, keyId, serviceAccountId, endUser } = call;
+      applying = this.budgets.applying({
+        organizationId,
+        projectId,
+        keyId,
+        serviceAccountId,
+        groupIds: [],
+        endUser,
+      });
+      // End users are named by callers, as many as they like.
+      if (known.size >= KNOWN_MOST) known.clear();
+      known.set(named, applying);
+    }
+    return applying;
+  }
+
   private servings({ targets, at, body }: SpendCall): Serving[] {
     const { table } = this;
     if (table === null) throw new Error('spending before the prices were read');
@@ -181,6 +207,7 @@ export class Spending {
       for (const id of group) if (!there.has(id)) this.budgets.delete(id as Budget['id']);
       for (const budget of read) this.budgets.set(budget);
     }
+    if (ids.length > 0) this.known.clear();
     await this.arm(changes.some(({ kind }) => kind === 'price_list'));
   }
 
