@@ -16,7 +16,8 @@ export interface RawSegment {
   readonly format: number;
   readonly events: number;
   readonly crc: number;
-  readonly payload: Uint8Array<ArrayBuffer>;
+  /** In memory that both threads see; it does not change until the answer. */
+  readonly payload: Uint8Array<SharedArrayBuffer>;
 }
 
 export type Question = { readonly pricing: Pricing } | { readonly segments: readonly RawSegment[] };

@@ -24,6 +24,7 @@ import { addSheet } from './write.ts';
 const BATCH_SEGMENTS = 128;
 const BATCH_BYTES = 8 << 20;
 const PIECE_BYTES = 512 << 10;
+const FIRST_BYTES = 1 << 20;
 /** How often is looked for new segments, and how long is paused between two full batches, in milliseconds. */
 const LOOK_MS = 1000;
 const BREATH_MS = 10;
@@ -68,6 +69,8 @@ export class Rollup {
   #failures = 0;
   #repriced = false;
   #retainAt = 0;
+  /** Where payloads are put for the thread to read: one memory for all batches, because garbage would stop the road. */
+  #memory = new SharedArrayBuffer(0);
 
   constructor(options: RollupOptions) {
     this.#options = options;
@@ -163,7 +166,14 @@ export class Rollup {
     const batch = firstBytes(found);
     if (batch.length === 0) return NOTHING;
     const segments: RawSegment[] = [];
-    for (const segment of batch) segments.push({ ...segment, payload: await readPayload(db, segment) });
+    let at = 0;
+    const memory = this.#room(batch);
+    for (const segment of batch) {
+      const payload = new Uint8Array(memory, at, segment.bytes);
+      at += segment.bytes;
+      await readPayload(db, segment.seq, payload);
+      segments.push({ ...segment, payload });
+    }
     const answer = await this.#thread.fold(segments);
     await commit((tx) => this.#write(tx, batch, answer));
     for (const { seq, reason } of answer.failed)
@@ -172,6 +182,15 @@ export class Rollup {
       );
     this.folded += batch.length - answer.failed.length;
     return { segments: batch.length, more: batch.length < found.length || found.length === BATCH_SEGMENTS };
+  }
+
+  /** Memory for a batch; a single larger segment gets its own. */
+  #room(batch: readonly Unfolded[]): SharedArrayBuffer {
+    const bytes = batch.reduce((sum, segment) => sum + segment.bytes, 0);
+    if (bytes <= this.#memory.byteLength) return this.#memory;
+    const room = new SharedArrayBuffer(Math.max(bytes, FIRST_BYTES));
+    if (bytes <= BATCH_BYTES) this.#memory = room;
+    return room;
   }
 
   async #write(tx: Tx, batch: readonly Unfolded[], { sheet, failed }: FoldAnswer): Promise<void> {
@@ -216,9 +235,8 @@ function firstBytes(found: readonly Unfolded[]): Unfolded[] {
 }
 
 /** Piece by piece, because on PostgreSQL each is read from text on the main thread. */
-async function readPayload(db: Db | Tx, { seq, bytes }: Unfolded): Promise<Uint8Array<ArrayBuffer>> {
-  const payload = new Uint8Array(bytes);
-  for (let at = 0; at < bytes; at += PIECE_BYTES) {
+async function readPayload(db: Db | Tx, seq: number, payload: Uint8Array): Promise<void> {
+  for (let at = 0; at < payload.length; at += PIECE_BYTES) {
     const { piece } = await db
       .selectFrom('usage_segments')
       .select(sql<Uint8Array>`substr(payload, ${sql.lit(at + 1)}, ${sql.lit(PIECE_BYTES)})`.as('piece'))
@@ -226,5 +244,4 @@ async function readPayload(db: Db | Tx, { seq, bytes }: Unfolded): Promise<Uint8
       .executeTakeFirstOrThrow();
     payload.set(piece, at);
   }
-  return payload;
 }

@@ -32,7 +32,7 @@ export class FoldThread {
     this.#worker?.postMessage({ pricing });
   }
 
-  /** Sums a batch. Its payloads are moved to the thread. One batch at a time. */
+  /** Sums a batch, whose payloads must not change until it is answered. One batch at a time. */
   fold(segments: readonly RawSegment[]): Promise<FoldAnswer> {
     if (this.#waiting !== null) return Promise.reject(new Error('the roll-up folds one batch at a time'));
     clearTimeout(this.#timer);
@@ -41,10 +41,7 @@ export class FoldThread {
       this.#waiting = { resolve, reject };
     });
     this.#timer = setTimeout(() => this.#drop(worker, new Error('the roll-up took too long')), ANSWER_MS);
-    worker.postMessage(
-      { segments },
-      segments.map(({ payload }) => payload.buffer),
-    );
+    worker.postMessage({ segments });
     return answered;
   }
 
