@@ -17,6 +17,7 @@ import { createControlPlane } from '../../src/access/control-plane.ts';
 import { KeyRegistry } from '../../src/keys/registry.ts';
 import { systemClock } from '../../src/platform/clock.ts';
 import { Journal } from '../../src/spend/journal.ts';
+import { shippedPrices } from '../../src/spend/prices/shipped.ts';
 import { Rollup } from '../../src/spend/rollup/rollup.ts';
 import { noUsage, type UsageEvent } from '../../src/spend/usage.ts';
 import { openStore } from '../../src/store/open.ts';
@@ -80,7 +81,7 @@ async function recordAndFold(store: Store, organizationId: string): Promise<void
   const rollup = new Rollup({
     store,
     clock: systemClock,
-    lists: async () => [],
+    lists: async () => [shippedPrices()],
     addresses: { openai: 'https://api.openai.com/v1', anthropic: 'https://api.anthropic.com/v1' },
     retentionMs: 90 * DAY_MS,
     onError: console.error,

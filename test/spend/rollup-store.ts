@@ -2,6 +2,7 @@
 
 import { ManualClock } from '../../src/platform/clock.ts';
 import { Journal } from '../../src/spend/journal.ts';
+import { shippedPrices } from '../../src/spend/prices/shipped.ts';
 import { Rollup } from '../../src/spend/rollup/rollup.ts';
 import type { UsageEvent } from '../../src/spend/usage.ts';
 import type { NewSegment, Store } from '../../src/store/store.ts';
@@ -39,7 +40,7 @@ export function rollupOver(
   return new Rollup({
     store,
     clock: options.clock ?? new ManualClock(),
-    lists: async () => [LIST],
+    lists: async () => [LIST, shippedPrices()],
     addresses: ADDRESSES,
     retentionMs: options.retentionMs ?? 90 * 86_400_000,
     onError: (error) => options.errors?.push(error),

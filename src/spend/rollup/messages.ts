@@ -5,7 +5,7 @@ import type { Sheet } from './fold.ts';
 
 /** The prices to fold with; it holds for the batches that come after it. */
 export interface Pricing {
-  /** Lists over the shipped one, the ones that decide first, first. */
+  /** Every list, the ones that decide first, first; the shipped one last. */
   readonly lists: readonly PriceList[];
   /** Where providers live, by the administrator's own names for them: the price lists know them by their address. */
   readonly addresses: Readonly<Record<string, string>>;

@@ -4,6 +4,7 @@ import type { Config } from '../../config/model.ts';
 import type { Clock } from '../../platform/clock.ts';
 import type { Store } from '../../store/store.ts';
 import { importedLists } from '../prices/import.ts';
+import { shippedPrices } from '../prices/shipped.ts';
 import { Rollup } from './rollup.ts';
 
 export interface OpenRollup {
@@ -23,6 +24,7 @@ export async function openRollup(
     lists: async () => [
       ...(config.spend.prices === null ? [] : [config.spend.prices]),
       ...(await importedLists(store.db)),
+      shippedPrices(),
     ],
     addresses: Object.fromEntries(config.providers.map(({ name, baseUrl }) => [name, baseUrl.href])),
     retentionMs: config.usageRetentionMs,

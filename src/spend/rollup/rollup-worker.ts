@@ -1,12 +1,12 @@
-// The roll-up's thread: reads segments, prices their events and sums them. It touches no database and no file.
+// The roll-up's thread: reads segments, prices their events and sums them. It touches no database and no file, and it
+// imports little: what a thread loads, it holds once more.
 
 import { parentPort } from 'node:worker_threads';
-import { readSegment } from '../journal.ts';
-import { shippedPrices } from '../prices/shipped.ts';
 import { PriceTable } from '../prices/table.ts';
 import { Folder } from './fold.ts';
 import type { FoldAnswer, Pricing, Question, RawSegment } from './messages.ts';
 import type { ListNames } from './price.ts';
+import { segmentEvents } from './segment.ts';
 
 function fold(segments: readonly RawSegment[], table: PriceTable, names: ListNames): FoldAnswer {
   const folder = new Folder(table, names);
@@ -14,7 +14,7 @@ function fold(segments: readonly RawSegment[], table: PriceTable, names: ListNam
   for (const { seq, format, events, crc, payload } of segments) {
     try {
       // Read as a whole before the first event is added: a segment counts as a whole or not at all.
-      const read = readSegment({ node: '', first_at: 0, last_at: 0, format, events, crc, payload });
+      const read = segmentEvents({ format, events, crc, payload });
       for (const event of read) folder.add(event);
     } catch (error) {
       failed.push({ seq, reason: reasonOf(error) });
@@ -43,7 +43,7 @@ function serve(): void {
   let names: ListNames = {};
   port.on('message', (question: Question) => {
     if ('pricing' in question) {
-      table = new PriceTable([...question.pricing.lists, shippedPrices()]);
+      table = new PriceTable(question.pricing.lists);
       names = listNames(table, question.pricing);
       return;
     }

@@ -36,7 +36,7 @@ const FOLD_LOCK = 0x6b676675;
 export interface RollupOptions {
   readonly store: Pick<Store, 'db' | 'kind'>;
   readonly clock: Clock;
-  /** Price lists over the shipped one, the ones that decide first, first. */
+  /** Every price list, the ones that decide first, first; the shipped one last. */
   readonly lists: () => Promise<readonly PriceList[]>;
   /** Where providers live, by the administrator's own names for them. */
   readonly addresses: Readonly<Record<string, string>>;

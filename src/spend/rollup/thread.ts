@@ -6,7 +6,7 @@ import { startWorker } from '../../platform/worker.ts';
 import type { FoldAnswer, Pricing, RawSegment } from './messages.ts';
 
 /** A ceiling, not a reservation: the largest segment that the journal can make has 100,000 events. */
-const HEAP = { maxOldGenerationSizeMb: 256, maxYoungGenerationSizeMb: 8 };
+const HEAP = { maxOldGenerationSizeMb: 256, maxYoungGenerationSizeMb: 4 };
 /** Longest time for one batch, in milliseconds; it takes a tenth of a second. */
 const ANSWER_MS = 60_000;
 const IDLE_MS = 60_000;
