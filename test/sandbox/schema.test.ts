@@ -141,6 +141,19 @@ const schemas = fc.letrec<{ any: object; leaf: object; object: object; array: ob
 );
 
 describe('a value for a JSON Schema', () => {
+  test('is a value or a refusal, never a fault, where a constant cannot be compared', () => {
+    const schema: unknown = JSON.parse('{"enum":[{"valueOf":1},{"toString":2},{"toString":3}]}');
+    const answers = Array.from({ length: 20 }, (_, i) => {
+      try {
+        return typeof valueFor(schema, `seed ${i}`);
+      } catch (error) {
+        return error instanceof SchemaFault ? 'refused' : 'failed';
+      }
+    });
+    expect(answers).not.toContain('failed');
+    expect(answers).toContain('refused');
+  });
+
   test('validates, for any schema', () => {
     fc.assert(
       fc.property(schemas.any, fc.string(), (schema, seed) => {

@@ -39,13 +39,25 @@ export function validValue(
     for (let attempt = 0; attempt < ATTEMPTS; attempt++) {
       const material: Material = { ...prompt, seed: new Seed(`${seed} ${attempt}`), attempt };
       const value = built(schema, material);
-      if (validates(value)) return value;
+      if (holds(validates, value)) return value;
     }
     const fault = validates.errors?.[0];
     throw new SchemaFault(
       `the sandbox found no value for it (${fault?.schemaPath ?? 'unknown place'}: ${fault?.message ?? 'no match'}).`,
     );
   });
+}
+
+/** Ajv compares constants by their own toString and valueOf, and stumbles over a constant that has members so named. */
+function holds(validates: ValidateFunction, value: unknown): boolean {
+  try {
+    return validates(value) === true;
+  } catch (error) {
+    if (!(error instanceof TypeError)) throw error;
+    throw new SchemaFault(
+      'a constant in it has a member named toString or valueOf, which cannot be compared.',
+    );
+  }
 }
 
 function built(schema: unknown, material: Material): unknown {
