@@ -231,23 +231,24 @@ function withMember(body: Buffer, name: string, value: string): Buffer {
 const EDITED: ReadonlySet<string> = new Set(['model', 'stream_options']);
 
 function edited(body: Buffer, model: string | null, addsUsage: boolean): Buffer {
-  const scan = ObjectScan.over(body, Number.POSITIVE_INFINITY, EDITED);
-  // Receiving found it to be an object that can be read in one way only.
-  if (!(scan instanceof ObjectScan)) throw new Error('a body that was received cannot be read again');
-  const renamed = withModel(body, scan, model);
+  const renamed = model === null ? body : withModel(body, scanned(body), model);
   return addsUsage ? askUsage(renamed) : renamed;
 }
 
-function withModel(body: Buffer, scan: ObjectScan, model: string | null): Buffer {
-  const member = scan.members.get('model');
-  return model === null || member === undefined ? body : replaceMember(body, member, JSON.stringify(model));
+function scanned(body: Buffer): ObjectScan {
+  const scan = ObjectScan.over(body, Number.POSITIVE_INFINITY, EDITED);
+  // Receiving found it to be an object that can be read in one way only.
+  if (!(scan instanceof ObjectScan)) throw new Error('a body that was received cannot be read again');
+  return scan;
 }
 
-const OPTIONS: ReadonlySet<string> = new Set(['stream_options']);
+function withModel(body: Buffer, scan: ObjectScan, model: string): Buffer {
+  const member = scan.members.get('model');
+  return member === undefined ? body : replaceMember(body, member, JSON.stringify(model));
+}
 
 function askUsage(body: Buffer): Buffer {
-  const scan = ObjectScan.over(body, Number.POSITIVE_INFINITY, OPTIONS);
-  if (!(scan instanceof ObjectScan)) return body;
+  const scan = scanned(body);
   const member = scan.members.get('stream_options');
   if (member === undefined) return insertMember(body, scan, 'stream_options', '{"include_usage":true}');
   const given: unknown = JSON.parse(body.toString('utf8', member.start, member.end));
