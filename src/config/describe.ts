@@ -88,6 +88,8 @@ function settingText(name: SettingName, config: Config): string | null {
       return String(config.spend.replyTokens);
     case 'trustedProxies':
       return show(SETTINGS.trustedProxies, config.trustedProxies);
+    case 'outgoingAllowPrivate':
+      return show(SETTINGS.outgoingAllowPrivate, config.outgoing.allowPrivate);
     default:
       return show(SETTINGS[name], config.bounds[name]);
   }

@@ -110,6 +110,25 @@ export const addressRanges: Kind<readonly string[]> = {
   show: (ranges) => (ranges.length === 0 ? 'none' : ranges.join(', ')),
 };
 
+/** Ranges as in `addressRanges`, and names of hosts. */
+export const reachable: Kind<readonly string[]> = {
+  allowed: 'a list of at most 100 addresses, CIDR ranges or host names, such as 10.0.0.0/8, vault.internal',
+  read(value) {
+    const list = typeof value === 'string' ? value.split(',') : value;
+    if (!Array.isArray(list) || list.length > 100) return undefined;
+    const places: string[] = [];
+    for (const item of list) {
+      const text = typeof item === 'string' ? item.trim() : '';
+      const place =
+        cidr(text) ?? (/^[\d.]+$/.test(text) || !HOST_NAME.test(text) ? undefined : text.toLowerCase());
+      if (place === undefined) return undefined;
+      places.push(place);
+    }
+    return places;
+  },
+  show: (places) => (places.length === 0 ? 'none' : places.join(', ')),
+};
+
 /** `10.1.2.3/8` → `10.0.0.0/8`, `::1` → `::1/128`; undefined if it is neither an address nor a range. */
 function cidr(text: string): string | undefined {
   const [address = '', bits, ...rest] = text.split('/');

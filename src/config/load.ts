@@ -82,6 +82,7 @@ export function loadConfig(input: LoadInput): Loaded {
     redisUrl: settings.secret('redisUrl'),
     bootstrapAdminKey,
     trustedProxies: value('trustedProxies') ?? [],
+    outgoing: { allowPrivate: value('outgoingAllowPrivate') ?? [] },
     bounds,
     providers,
     models: readModels(file.models, known, name, problems),

@@ -118,6 +118,8 @@ export interface Config {
   readonly bootstrapAdminKey: Secret | null;
   /** Addresses whose `X-Forwarded-For` is believed, as CIDR ranges. */
   readonly trustedProxies: readonly string[];
+  /** Where addresses that people enter may lead beside the public Internet: CIDR ranges and host names. */
+  readonly outgoing: { readonly allowPrivate: readonly string[] };
   readonly bounds: Bounds;
   readonly providers: readonly ProviderConfig[];
   readonly models: readonly ModelConfig[];

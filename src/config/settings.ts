@@ -9,6 +9,7 @@ import {
   host,
   type Kind,
   port,
+  reachable,
   secret,
   shortName,
   size,
@@ -59,6 +60,7 @@ export interface SettingValues extends Bounds {
   readonly redisUrl: string;
   readonly bootstrapAdminKey: string;
   readonly trustedProxies: readonly string[];
+  readonly outgoingAllowPrivate: readonly string[];
   readonly whenRedisIsAway: Config['limits']['whenRedisIsAway'];
   readonly redisTimeoutMs: number;
   readonly unpriced: Config['spend']['unpriced'];
@@ -141,6 +143,15 @@ export const SETTINGS: { readonly [N in SettingName]: Setting<SettingValues[N]> 
     standard: [],
     about:
       'Proxies whose `X-Forwarded-For` is believed; needed before keys can be bound to addresses behind one.',
+  }),
+  outgoingAllowPrivate: setting({
+    path: 'outgoing.allow_private',
+    env: 'KEYGATE_OUTGOING_ALLOW_PRIVATE',
+    kind: reachable,
+    standard: [],
+    about:
+      'Where webhooks, key sets, key services and other addresses that people enter may lead beside the public ' +
+      'Internet; only these may also be without TLS.',
   }),
   whenRedisIsAway: setting({
     path: 'limits.when_redis_is_away',

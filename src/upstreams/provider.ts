@@ -3,9 +3,10 @@
 
 import { isIP } from 'node:net';
 import type { Bounds, ProviderConfig } from '../config/model.ts';
+import { isPublic } from '../platform/addresses.ts';
 import type { Clock } from '../platform/clock.ts';
 import { SetupError } from '../platform/errors.ts';
-import { guardedLookup, isPublic } from './addresses.ts';
+import { providerLookup } from './addresses.ts';
 import type { Origin } from './http1/connection.ts';
 import { headerLine } from './http1/connection.ts';
 import { Connections } from './http1/connections.ts';
@@ -42,7 +43,7 @@ export class Provider {
       origin ?? (() => at),
       config.connections,
       {
-        lookup: guardedLookup(config.allowPrivate),
+        lookup: providerLookup(config.allowPrivate),
         connectMs: bounds.connectMs,
         headBytes: bounds.headerBytes,
         tls: {},

@@ -63,6 +63,7 @@ describe('where a setting comes from', () => {
       redisUrl: ['rediss://u:p@cache:6380/2', 'env:CACHE'],
       bootstrapAdminKey: [ADMIN_KEY, 'file:/run/admin'],
       trustedProxies: ['10.1.2.3/8, ::1', '[10.0.0.0/8, "::1/128"]'],
+      outgoingAllowPrivate: ['10.1.2.3/8, Vault.internal', '[10.0.0.0/8, vault.internal]'],
       whenRedisIsAway: ['open', 'open'],
       redisTimeoutMs: ['1s', '1000ms'],
       unpriced: ['count', 'count'],
@@ -83,14 +84,17 @@ describe('where a setting comes from', () => {
       drainMs: ['0s', '0s'],
     };
     const env: Record<string, string> = {};
-    const groups: Record<string, string[]> = { admin: [], bounds: [], limits: [], spend: [] };
+    const groups: Record<string, string[]> = {};
     const lines: string[] = [];
     for (const [name, row] of Object.entries(SETTINGS)) {
       const [text, file] = values[name as SettingName];
       env[row.env] = text;
       const [group = '', leaf] = row.path.split('.');
       if (leaf === undefined) lines.push(`${row.path}: ${file}`);
-      else groups[group]?.push(`  ${leaf}: ${file}`);
+      else {
+        groups[group] ??= [];
+        groups[group].push(`  ${leaf}: ${file}`);
+      }
     }
     for (const [group, inside] of Object.entries(groups)) lines.push(`${group}:`, ...inside);
     const byEnvironment = load({ env });

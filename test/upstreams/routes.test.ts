@@ -1,7 +1,8 @@
 import { describe, expect, it } from 'vitest';
 import { loadConfig } from '../../src/config/load.ts';
+import { isPublic } from '../../src/platform/addresses.ts';
 import { ManualClock } from '../../src/platform/clock.ts';
-import { guardedLookup, isPublic } from '../../src/upstreams/addresses.ts';
+import { providerLookup } from '../../src/upstreams/addresses.ts';
 import { nextTarget, type Route, Routes } from '../../src/upstreams/routes.ts';
 import { sandboxUpstream } from '../../src/upstreams/sandbox-upstream.ts';
 
@@ -98,7 +99,7 @@ describe('outgoing addresses', () => {
     for (const address of ['1.1.1.1', '2606:4700::1111']) expect(isPublic(address), address).toBe(true);
     const look = (allow: boolean) =>
       new Promise((resolve) =>
-        guardedLookup(allow)('localhost', { all: true }, (error, found) => resolve(error?.code ?? found)),
+        providerLookup(allow)('localhost', { all: true }, (error, found) => resolve(error?.code ?? found)),
       );
     expect(await look(false)).toBe('EADDRPRIVATE');
     expect(await look(true)).toContainEqual({ address: '127.0.0.1', family: 4 });
