@@ -5,7 +5,7 @@ import { createMiddleware } from 'hono/factory';
 import { routePath } from 'hono/route';
 import { RefusalLog } from '../audit/refusals.ts';
 import { presentedKey } from '../keys/authorization.ts';
-import { addressNotAllowed, incorrectKey, mismatchedOrganization, missingScope } from '../keys/errors.ts';
+import { addressNotAllowed, incorrectKey, mismatchedOrganization } from '../keys/errors.ts';
 import { parseKey } from '../keys/format.ts';
 import type { Principal } from '../keys/model.ts';
 import {
@@ -15,6 +15,8 @@ import {
   type ControlEnv,
   type ControlPlaneDeps,
 } from './http.ts';
+import { NO_RIGHTS, scopeRights } from './permission-names.ts';
+import { type CallerRights, operationOf, refusalBy } from './permissions.ts';
 
 export function authentication(deps: ControlPlaneDeps): Authentication {
   const refusals = new RefusalLog(deps.store, deps.clock);
@@ -27,19 +29,29 @@ export function authentication(deps: ControlPlaneDeps): Authentication {
   const admin = createMiddleware<ControlEnv>(async (c, next) => {
     const principal = principalOf(c, deps);
     c.set('principal', principal);
-    if (principal.type !== 'admin') {
-      const operation = `${c.req.method} ${routePath(c)}`;
+    const operation = operationOf(c.req.method, routePath(c));
+    const refusal = refusalBy(operation, rightsOf(principal), c.req.param('project_id'));
+    if (refusal !== null) {
       // The refusal stands whether or not it could be written down.
       await refusals
         .record(attribution(c, deps.clock), principal, operation)
         .catch((error: unknown) => deps.onError?.(error, c.get('requestId')));
-      throw missingScope(c.req.method === 'GET' ? 'api.management.read' : 'api.management.write');
+      throw refusal;
     }
     await next();
   });
 
   return { admin, anyKey };
 }
+
+/** An admin key administers as far as its scopes go; every other key calls models, and administers nothing. */
+function rightsOf(principal: Principal): CallerRights {
+  if (principal.type !== 'admin') return NOTHING;
+  const rights = scopeRights(principal.scopes);
+  return { organization: rights, within: () => rights };
+}
+
+const NOTHING: CallerRights = { organization: NO_RIGHTS, within: () => NO_RIGHTS };
 
 function principalOf(c: ControlContext, { registry, clock }: ControlPlaneDeps): Principal {
   const presented = presentedKey(c.req.header('authorization'));

@@ -134,7 +134,7 @@ describe('the control plane', () => {
     const rows = await refused();
     expect(rows.length - before).toBe(10);
     expect(JSON.parse(rows.at(-1)?.payload ?? '').data).toEqual({
-      operation: `GET ${PROJECTS}/:project_id`,
+      operation: `GET ${PROJECTS}/{project_id}`,
       left_out_before: 0,
     });
     expect(JSON.parse(rows.at(-1)?.actor ?? '')).toMatchObject({ ip_address: '203.0.113.9' });

@@ -1,0 +1,172 @@
+// Who may do what on the control plane: one table of operations, each with the permissions of which any one allows it,
+// and one function that reads it. What has no row is denied.
+//
+// A caller has its key's scopes and its owner's roles, and acts with what both allow (permission-names.ts says what a
+// scope or a role grants). A permission of the organization allows an operation everywhere; one of a project allows it
+// where the path names that project. The road's operations name their permission in src/gateway/operations.ts.
+
+import { missingScope } from '../keys/errors.ts';
+import type { ApiError } from '../platform/errors.ts';
+import { notFound } from './model.ts';
+import { levelOf, type Permission, type Rights } from './permission-names.ts';
+
+/** Any key that works may ask; the operation itself shows only what is the caller's own. */
+const ANY_KEY = 'any key';
+type Rule = typeof ANY_KEY | readonly [Permission, ...Permission[]];
+
+const ORGANIZATION_READ: Rule = ['api.management.read'];
+const ORGANIZATION_WRITE: Rule = ['api.management.write'];
+const PROJECT_READ: Rule = ['api.management.read', 'api.organization.projects.read'];
+const PROJECT_WRITE: Rule = ['api.management.write', 'api.organization.projects.write'];
+const KEYS_READ: Rule = [
+  'api.management.read',
+  'api.organization.projects.read',
+  'api.organization.projects.api_keys.read',
+];
+/** A member makes and withdraws its own keys; that they are its own is checked where the key is known. */
+const KEYS_WRITE: Rule = [
+  'api.management.write',
+  'api.organization.projects.write',
+  'api.organization.projects.api_keys.write',
+];
+const ACCOUNTS_READ: Rule = ['api.management.read', 'api.organization.projects.service_accounts.read'];
+const ACCOUNTS_WRITE: Rule = ['api.management.write', 'api.organization.projects.service_accounts.write'];
+const USAGE: Rule = ['api.usage.read', 'api.management.read'];
+
+const ORGANIZATION = '/v1/organization';
+const PROJECT = `${ORGANIZATION}/projects/{project_id}`;
+const OURS = '/v1/keygate';
+const OUR_PROJECT = `${OURS}/projects/{project_id}`;
+
+/** `METHOD path-template` → any one of these permissions allows it. */
+export const RULES: Readonly<Record<string, Rule>> = {
+  // Projects
+  [`GET ${ORGANIZATION}/projects`]: ORGANIZATION_READ,
+  [`POST ${ORGANIZATION}/projects`]: ORGANIZATION_WRITE,
+  [`GET ${PROJECT}`]: PROJECT_READ,
+  [`POST ${PROJECT}`]: PROJECT_WRITE,
+  [`POST ${PROJECT}/archive`]: ORGANIZATION_WRITE,
+
+  // Users
+  [`GET ${ORGANIZATION}/users`]: ORGANIZATION_READ,
+  [`GET ${ORGANIZATION}/users/{user_id}`]: ORGANIZATION_READ,
+
+  // Keys
+  [`GET ${ORGANIZATION}/admin_api_keys`]: ORGANIZATION_READ,
+  [`POST ${ORGANIZATION}/admin_api_keys`]: ORGANIZATION_WRITE,
+  [`GET ${ORGANIZATION}/admin_api_keys/{key_id}`]: ORGANIZATION_READ,
+  [`DELETE ${ORGANIZATION}/admin_api_keys/{key_id}`]: ORGANIZATION_WRITE,
+  [`GET ${PROJECT}/api_keys`]: KEYS_READ,
+  [`GET ${PROJECT}/api_keys/{api_key_id}`]: KEYS_READ,
+  [`POST ${PROJECT}/api_keys/{api_key_id}`]: KEYS_WRITE,
+  [`DELETE ${PROJECT}/api_keys/{api_key_id}`]: KEYS_WRITE,
+  [`GET ${OUR_PROJECT}/api_keys`]: KEYS_READ,
+  [`POST ${OUR_PROJECT}/api_keys`]: KEYS_WRITE,
+  [`GET ${OUR_PROJECT}/api_keys/{api_key_id}`]: KEYS_READ,
+  [`GET ${OURS}/whoami`]: ANY_KEY,
+
+  // Service accounts
+  [`GET ${PROJECT}/service_accounts`]: ACCOUNTS_READ,
+  [`POST ${PROJECT}/service_accounts`]: ACCOUNTS_WRITE,
+  [`GET ${PROJECT}/service_accounts/{service_account_id}`]: ACCOUNTS_READ,
+  [`POST ${PROJECT}/service_accounts/{service_account_id}`]: ACCOUNTS_WRITE,
+  [`DELETE ${PROJECT}/service_accounts/{service_account_id}`]: ACCOUNTS_WRITE,
+  [`POST ${PROJECT}/service_accounts/{service_account_id}/api_keys`]: ACCOUNTS_WRITE,
+
+  // Usage and costs
+  [`GET ${ORGANIZATION}/usage/completions`]: USAGE,
+  [`GET ${ORGANIZATION}/usage/embeddings`]: USAGE,
+  [`GET ${ORGANIZATION}/usage/moderations`]: USAGE,
+  [`GET ${ORGANIZATION}/usage/images`]: USAGE,
+  [`GET ${ORGANIZATION}/usage/audio_speeches`]: USAGE,
+  [`GET ${ORGANIZATION}/usage/audio_transcriptions`]: USAGE,
+  [`GET ${ORGANIZATION}/usage/web_search_calls`]: USAGE,
+  [`GET ${ORGANIZATION}/usage/file_search_calls`]: USAGE,
+  [`GET ${ORGANIZATION}/usage/vector_stores`]: USAGE,
+  [`GET ${ORGANIZATION}/usage/code_interpreter_sessions`]: USAGE,
+  [`GET ${ORGANIZATION}/usage/decisions`]: USAGE,
+  [`GET ${ORGANIZATION}/costs`]: USAGE,
+  [`GET ${OURS}/usage`]: USAGE,
+
+  // Rate limits
+  [`GET ${PROJECT}/rate_limits`]: PROJECT_READ,
+  [`POST ${PROJECT}/rate_limits/{rate_limit_id}`]: PROJECT_WRITE,
+  [`GET ${OURS}/organization/limits`]: ORGANIZATION_READ,
+  [`POST ${OURS}/organization/limits`]: ORGANIZATION_WRITE,
+  [`GET ${OUR_PROJECT}/limits`]: PROJECT_READ,
+  [`POST ${OUR_PROJECT}/limits`]: PROJECT_WRITE,
+  [`GET ${OUR_PROJECT}/end_users/limits`]: PROJECT_READ,
+  [`POST ${OUR_PROJECT}/end_users/limits`]: PROJECT_WRITE,
+  [`GET ${OUR_PROJECT}/service_accounts/{service_account_id}/limits`]: PROJECT_READ,
+  [`POST ${OUR_PROJECT}/service_accounts/{service_account_id}/limits`]: PROJECT_WRITE,
+  [`GET ${OUR_PROJECT}/api_keys/{api_key_id}/limits`]: PROJECT_READ,
+  [`POST ${OUR_PROJECT}/api_keys/{api_key_id}/limits`]: PROJECT_WRITE,
+  [`GET ${OURS}/organization/tier`]: ORGANIZATION_READ,
+  [`POST ${OURS}/organization/tier`]: ORGANIZATION_WRITE,
+  [`GET ${OURS}/organization/payments`]: ORGANIZATION_READ,
+  [`POST ${OURS}/organization/payments`]: ORGANIZATION_WRITE,
+  [`GET ${OURS}/limits`]: ORGANIZATION_READ,
+  [`POST ${OURS}/limits/refill`]: ORGANIZATION_WRITE,
+  [`GET ${OURS}/limits/explain/{request_id}`]: ORGANIZATION_READ,
+  [`POST ${OURS}/limits/simulate`]: ORGANIZATION_READ,
+  [`POST ${OURS}/limits/simulate/events`]: ORGANIZATION_READ,
+
+  // Spend: whoever could raise a project's limit could spend the organization's money, so owners of a project look only
+  [`GET ${ORGANIZATION}/spend_limit`]: ORGANIZATION_READ,
+  [`POST ${ORGANIZATION}/spend_limit`]: ORGANIZATION_WRITE,
+  [`DELETE ${ORGANIZATION}/spend_limit`]: ORGANIZATION_WRITE,
+  [`GET ${PROJECT}/spend_limit`]: PROJECT_READ,
+  [`POST ${PROJECT}/spend_limit`]: ORGANIZATION_WRITE,
+  [`DELETE ${PROJECT}/spend_limit`]: ORGANIZATION_WRITE,
+  [`GET ${ORGANIZATION}/spend_alerts`]: ORGANIZATION_READ,
+  [`POST ${ORGANIZATION}/spend_alerts`]: ORGANIZATION_WRITE,
+  [`GET ${ORGANIZATION}/spend_alerts/{alert_id}`]: ORGANIZATION_READ,
+  [`POST ${ORGANIZATION}/spend_alerts/{alert_id}`]: ORGANIZATION_WRITE,
+  [`DELETE ${ORGANIZATION}/spend_alerts/{alert_id}`]: ORGANIZATION_WRITE,
+  [`GET ${PROJECT}/spend_alerts`]: PROJECT_READ,
+  [`POST ${PROJECT}/spend_alerts`]: PROJECT_WRITE,
+  [`GET ${PROJECT}/spend_alerts/{alert_id}`]: PROJECT_READ,
+  [`POST ${PROJECT}/spend_alerts/{alert_id}`]: PROJECT_WRITE,
+  [`DELETE ${PROJECT}/spend_alerts/{alert_id}`]: PROJECT_WRITE,
+  [`GET ${OURS}/budgets`]: ORGANIZATION_READ,
+  [`POST ${OURS}/budgets`]: ORGANIZATION_WRITE,
+  [`GET ${OURS}/budgets/{budget_id}`]: ORGANIZATION_READ,
+  [`POST ${OURS}/budgets/{budget_id}`]: ORGANIZATION_WRITE,
+  [`DELETE ${OURS}/budgets/{budget_id}`]: ORGANIZATION_WRITE,
+};
+
+/** What a caller may do: what its key and its owner's roles both allow. */
+export interface CallerRights {
+  /** In the organization. */
+  readonly organization: Rights;
+  /** Within this project; null where it has no access to it, or there is no such project. */
+  within(projectId: string): Rights | null;
+}
+
+/**
+ * Null if the table allows this operation to this caller, or the refusal: 403 naming the permission that is missing,
+ * and 404 for a project that the caller has no access to, as if there were none.
+ * @param operation `METHOD path-template`
+ * @param projectId the project that the path names, if any
+ */
+export function refusalBy(
+  operation: string,
+  caller: CallerRights,
+  projectId: string | undefined,
+): ApiError | null {
+  const rule = RULES[operation];
+  if (rule === ANY_KEY) return null;
+  if (rule === undefined) return missingScope('api.management.write');
+  if (rule.some((permission) => caller.organization.has(permission))) return null;
+  if (projectId === undefined || !rule.some((permission) => levelOf(permission) === 'project')) {
+    return missingScope(rule[0]);
+  }
+  const within = caller.within(projectId);
+  if (within === null) return notFound('project', projectId);
+  return rule.some((permission) => within.has(permission)) ? null : missingScope(rule[0]);
+}
+
+/** Hono's `/v1/projects/:project_id` in the table's form. */
+export function operationOf(method: string, routePath: string): string {
+  return `${method} ${routePath.replace(/:([A-Za-z_]+)/g, '{$1}')}`;
+}
