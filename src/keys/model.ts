@@ -1,14 +1,36 @@
 // What a key is, and who stands behind it: the types that the road and the Administration API share.
 
+import type { Controls } from '../controls/controls.ts';
+import type { OrganizationSettings, ProjectSettings } from '../controls/settings.ts';
 import type { KeyId, OrganizationId, ProjectId } from '../platform/ids.ts';
 
 export type KeyType = 'project' | 'service_account' | 'admin' | 'test';
 
-/** A project as the road needs it. One object for all keys of the project, so that a change is seen by all. */
+export type Environment = 'development' | 'staging' | 'production';
+
+/** An organization as the road needs it. One object for all its projects and keys. */
+export interface OrganizationState {
+  readonly id: OrganizationId;
+  /** What is set for it; null: nothing. */
+  settings: OrganizationSettings | null;
+  /** Where its keys, admin keys included, may be used from; null: everywhere. */
+  addresses: AddressRanges | null;
+}
+
+/**
+ * A project as the road needs it. One object for all keys of the project, so that a change is seen by all at once.
+ * What the road asks on every call is a property here, made when something changes (src/keys/states.ts).
+ */
 export interface ProjectState {
   readonly id: ProjectId;
   readonly organizationId: OrganizationId;
+  readonly organization: OrganizationState;
   active: boolean;
+  environment: Environment;
+  /** What is set for the project itself; null: nothing. */
+  settings: ProjectSettings | null;
+  /** What its calls are held to, by its settings and its organization's; null: nothing. */
+  controls: Controls | null;
 }
 
 /**
@@ -19,6 +41,7 @@ export interface Principal {
   readonly keyId: KeyId;
   readonly type: KeyType;
   readonly organizationId: OrganizationId;
+  readonly organization: OrganizationState;
   /** Null for an admin key. */
   readonly project: ProjectState | null;
   readonly ownerType: 'user' | 'service_account';

@@ -12,13 +12,14 @@
 // again until they are in; a revocation made on another node meanwhile is learnt when the store is back.
 
 import type { Clock } from '../platform/clock.ts';
-import type { KeyId, OrganizationId, ProjectId } from '../platform/ids.ts';
+import type { KeyId, ProjectId } from '../platform/ids.ts';
 import type { Change, KeyRow, Store } from '../store/store.ts';
 import { digestKey } from './format.ts';
 import { LastUsed } from './last-used.ts';
 import type { Principal, ProjectState } from './model.ts';
 import { EntryReader } from './rows.ts';
-import { type CurrentKey, keysById, keysByOwner, projectStates, type StoredProject } from './store.ts';
+import { States } from './states.ts';
+import { type CurrentKey, keysById, keysByOwner } from './store.ts';
 import { KeyTable } from './table.ts';
 
 const FLUSH_MS = 60_000;
@@ -40,7 +41,7 @@ export class KeyRegistry {
   readonly #onError: (error: unknown) => void;
   readonly #every: Every;
   readonly #keys = new KeyTable();
-  readonly #projects = new Map<string, ProjectState>();
+  readonly #states = new States();
   readonly #reader = new EntryReader();
   readonly #lastUsed = new LastUsed();
   #loadedAt = 0;
@@ -54,6 +55,11 @@ export class KeyRegistry {
   /** How many keys are held. */
   get size(): number {
     return this.#keys.size;
+  }
+
+  /** The state of a project that has keys or was read; it goes on being kept current. */
+  projectState(id: ProjectId): ProjectState | undefined {
+    return this.#states.known(id);
   }
 
   /**
@@ -81,7 +87,8 @@ export class KeyRegistry {
     await store.loadKeys((rows) => {
       for (const row of rows) this.#admit(row);
     });
-    for await (const projects of projectStates(store.db)) this.#keepProjects(projects);
+    await this.#states.readProjects(store.db);
+    await this.#states.readUnread(store.db);
   }
 
   /** Keeps current by the store's changes and writes last-used times, until the returned function is called. */
@@ -106,9 +113,9 @@ export class KeyRegistry {
 
   /** Reads what changed again, as it is now. */
   async #take(store: Store, changes: readonly Change[]): Promise<void> {
-    for (const group of idGroups(changes, 'project')) {
-      for await (const projects of projectStates(store.db, group)) this.#keepProjects(projects);
-    }
+    for (const group of idGroups(changes, 'organization'))
+      await this.#states.readOrganizations(store.db, group);
+    for (const group of idGroups(changes, 'project')) await this.#states.readProjects(store.db, group);
     for (const group of idGroups(changes, 'api_key'))
       await this.#keep(store, await keysById(store.db, group));
     for (const owners of idGroups(changes, 'user', 'service_account')) {
@@ -118,11 +125,11 @@ export class KeyRegistry {
 
   async #keep(store: Store, keys: readonly CurrentKey[]): Promise<void> {
     const unread = new Set(
-      keys.flatMap(({ row: [, , , , id] }) => (id && !this.#projects.has(id) ? [id] : [])),
+      keys.flatMap(({ row: [, , , , id] }) => (id && this.#states.known(id) === undefined ? [id] : [])),
     );
-    if (unread.size > 0) {
-      for await (const projects of projectStates(store.db, [...unread])) this.#keepProjects(projects);
-    }
+    if (unread.size > 0) await this.#states.readProjects(store.db, [...unread]);
+    for (const { row } of keys) this.#states.organization(row[3]);
+    await this.#states.readUnread(store.db);
     for (const { row, revoked } of keys) {
       if (revoked) this.#keys.delete(digestOf(row));
       else this.#admit(row);
@@ -130,23 +137,9 @@ export class KeyRegistry {
   }
 
   #admit(row: KeyRow): void {
-    const projectId = row[4];
-    const project = projectId === null ? null : this.#project(projectId, row[3]);
-    this.#keys.set(digestOf(row), this.#reader.read(row, project));
-  }
-
-  #keepProjects(read: readonly StoredProject[]): void {
-    for (const { id, organizationId, active } of read) this.#project(id, organizationId).active = active;
-  }
-
-  /** The one object that all keys of a project share. Until it was read, its keys do not work. */
-  #project(id: string, organizationId: string): ProjectState {
-    let project = this.#projects.get(id);
-    if (project === undefined) {
-      project = { id: id as ProjectId, organizationId: organizationId as OrganizationId, active: false };
-      this.#projects.set(id, project);
-    }
-    return project;
+    const [, , , organizationId, projectId] = row;
+    const project = projectId === null ? null : this.#states.project(projectId, organizationId);
+    this.#keys.set(digestOf(row), this.#reader.read(row, this.#states.organization(organizationId), project));
   }
 }
 

@@ -1,10 +1,10 @@
 // From a stored key to what the registry holds of it. Equal lists, and equal profiles of them, are shared, because a
 // million keys usually have a handful of different ones.
 
-import type { KeyId, OrganizationId } from '../platform/ids.ts';
+import type { KeyId } from '../platform/ids.ts';
 import type { KeyRow } from '../store/store.ts';
 import { addressRanges } from './addresses.ts';
-import type { AddressRanges, ProjectState } from './model.ts';
+import type { AddressRanges, OrganizationState, ProjectState } from './model.ts';
 import type { KeyEntry, Profile } from './table.ts';
 
 /** Beyond this many different lists of a kind, sharing starts afresh: memory is bounded, only sharing is lost. */
@@ -49,33 +49,34 @@ interface Known {
 /** Makes entries from rows, sharing what is equal. */
 export class EntryReader {
   readonly #ofProject = new WeakMap<ProjectState, Known[]>();
-  readonly #ofAdmins: Known[] = [];
+  readonly #ofAdmins = new WeakMap<OrganizationState, Known[]>();
   readonly #scopes = new Shared<readonly string[]>(parseList);
   readonly #models = new Shared<ReadonlySet<string>>((json) => new Set(parseList(json)));
   readonly #addresses = new Shared<AddressRanges>((json) => addressRanges(parseList(json)));
 
-  read(row: KeyRow, project: ProjectState | null): KeyEntry {
+  read(row: KeyRow, organization: OrganizationState, project: ProjectState | null): KeyEntry {
     const [keyId, , , , , , ownerId, , , , expiresAt] = row;
     // What the store holds as a key's id was made by newId: here it gets its brand back.
     return {
       keyId: keyId as KeyId,
       ownerId,
       expiresAt: expiresAt ?? 0,
-      profile: this.#profile(row, project),
+      profile: this.#profile(row, organization, project),
     };
   }
 
-  #profile(row: KeyRow, project: ProjectState | null): Profile {
-    const known = this.#known(project);
+  #profile(row: KeyRow, organization: OrganizationState, project: ProjectState | null): Profile {
+    const known = this.#known(organization, project);
     // Comparing a few texts is cheaper than hashing one that is made of all: this runs a million times at a start.
     for (let at = known.length - 1; at >= 0; at--) {
       const candidate = known[at];
       if (candidate !== undefined && sameProfile(candidate.row, row)) return candidate.profile;
     }
-    const [, , type, organizationId, , ownerType, , scopes, models, addresses] = row;
+    const [, , type, , , ownerType, , scopes, models, addresses] = row;
     const profile: Profile = {
       type,
-      organizationId: organizationId as OrganizationId,
+      organizationId: organization.id,
+      organization,
       project,
       ownerType,
       scopes: this.#scopes.of(scopes),
@@ -87,14 +88,13 @@ export class EntryReader {
     return profile;
   }
 
-  #known(project: ProjectState | null): Known[] {
-    if (project === null) return this.#ofAdmins;
-    let known = this.#ofProject.get(project);
-    if (known === undefined) {
-      known = [];
-      this.#ofProject.set(project, known);
-    }
-    return known;
+  #known(organization: OrganizationState, project: ProjectState | null): Known[] {
+    const known = project === null ? this.#ofAdmins.get(organization) : this.#ofProject.get(project);
+    if (known !== undefined) return known;
+    const none: Known[] = [];
+    if (project === null) this.#ofAdmins.set(organization, none);
+    else this.#ofProject.set(project, none);
+    return none;
   }
 }
 

@@ -4,10 +4,13 @@
 import { type Selectable, type SqlBool, sql } from 'kysely';
 import { notFound } from '../access/model.ts';
 import { beyond, cut, type Page, type PageRequest, unknownAfter } from '../access/page.ts';
+import { type ProjectSettings, readProjectSettings } from '../controls/settings.ts';
+import { settingsOfProjects } from '../controls/store.ts';
 import type { OrganizationId, ProjectId } from '../platform/ids.ts';
 import type { ApiKeyTable } from '../store/schema.ts';
 import type { Db, KeyRow, Tx } from '../store/store.ts';
 import { digestBytes } from './format.ts';
+import type { Environment } from './model.ts';
 
 export type StoredKey = Selectable<ApiKeyTable>;
 
@@ -21,6 +24,8 @@ export interface StoredProject {
   readonly id: string;
   readonly organizationId: string;
   readonly active: boolean;
+  readonly environment: Environment;
+  readonly settings: ProjectSettings | null;
 }
 
 const PAGE = 1000;
@@ -81,18 +86,25 @@ export async function* keysByOwner(db: Db, ownerIds: readonly string[]): AsyncGe
   }
 }
 
-/** These projects, or all of them, and whether they are active, in pages: for the registry. */
+/** These projects, or all of them, as they are now, in pages: for the registry. */
 export async function* projectStates(db: Db, ids?: readonly string[]): AsyncGenerator<StoredProject[]> {
   for (let after = ''; ; ) {
-    let query = db.selectFrom('projects').select(['id', 'organization_id', 'status']).where('id', '>', after);
+    let query = db
+      .selectFrom('projects')
+      .select(['id', 'organization_id', 'status', 'environment'])
+      .where('id', '>', after);
     if (ids !== undefined) query = query.where('id', 'in', ids);
     const projects = await query.orderBy('id').limit(PAGE).execute();
+    const [first] = projects;
     const last = projects.at(-1);
-    if (last === undefined) return;
+    if (first === undefined || last === undefined) return;
+    const settings = await settingsOfProjects(db, first.id, last.id);
     yield projects.map((project) => ({
       id: project.id,
       organizationId: project.organization_id,
       active: project.status === 'active',
+      environment: project.environment,
+      settings: readProjectSettings(settings.get(project.id) ?? []),
     }));
     after = last.id;
   }

@@ -104,6 +104,7 @@ export class KeyTable {
       keyId: readText(chunk, at + KEY_ID) as KeyId,
       type: profile.type,
       organizationId: profile.organizationId,
+      organization: profile.organization,
       project: profile.project,
       ownerType: profile.ownerType,
       ownerId: readText(chunk, at + OWNER_ID),

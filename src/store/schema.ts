@@ -2,11 +2,12 @@
 // text; a digest is 32 bytes. The migrations in migrations/ make these tables, the same on both databases.
 
 import type { Generated } from 'kysely';
+import type { ControlsTables } from './schema-controls.ts';
 import type { LimitsTables } from './schema-limits.ts';
 import type { MoneyTables } from './schema-money.ts';
 import type { UsageTables } from './schema-usage.ts';
 
-export interface Schema extends LimitsTables, MoneyTables, UsageTables {
+export interface Schema extends ControlsTables, LimitsTables, MoneyTables, UsageTables {
   meta: MetaTable;
   organizations: OrganizationTable;
   projects: ProjectTable;

@@ -43,10 +43,12 @@ describe.each(stores)('the first start on $kind', (kind) => {
     expect(parseKey(made?.projectKey ?? '')).toEqual({ ok: true, type: 'project' });
     const registry = await registryOf(store);
     expect(registry.find(made?.adminKey ?? '')).toMatchObject({ type: 'admin', project: null });
-    expect(registry.find(made?.projectKey ?? '')?.project).toEqual({
+    expect(registry.find(made?.projectKey ?? '')?.project).toMatchObject({
       id: made?.projectId,
-      organizationId: made?.organizationId,
+      organization: { id: made?.organizationId, settings: null, addresses: null },
       active: true,
+      settings: null,
+      controls: null,
     });
     expect(await verifyChain(store)).toMatchObject({ ok: true, entries: 5 });
     expect(await bootstrap({ store, clock, adminKey: null })).toBeNull();

@@ -1,13 +1,17 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import type { Principal } from '../../src/keys/model.ts';
+import { States } from '../../src/keys/states.ts';
 import { type KeyEntry, KeyTable, type Profile } from '../../src/keys/table.ts';
-import type { KeyId, OrganizationId, ProjectId } from '../../src/platform/ids.ts';
+import type { KeyId, OrganizationId } from '../../src/platform/ids.ts';
+
+const states = new States();
 
 const profiles: Profile[] = [0, 1, 2].map((n) => ({
   type: 'project',
   organizationId: 'org-1' as OrganizationId,
-  project: { id: `proj_${n}` as ProjectId, organizationId: 'org-1' as OrganizationId, active: true },
+  organization: states.organization('org-1'),
+  project: states.project(`proj_${n}`, 'org-1'),
   ownerType: 'user',
   scopes: [],
   models: n === 0 ? null : new Set([`m${n}`]),

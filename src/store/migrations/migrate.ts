@@ -11,6 +11,7 @@ import { up as money } from './0010-money.ts';
 import { up as limits } from './0020-limits.ts';
 import { up as usage } from './0030-usage.ts';
 import { up as spendAlerts } from './0040-spend-alerts.ts';
+import { up as settings } from './0090-settings.ts';
 
 const TABLE = 'keygate_migration';
 
@@ -21,6 +22,7 @@ export const STEPS: Steps = {
   '0020_limits': limits,
   '0030_usage': usage,
   '0040_spend_alerts': spendAlerts,
+  '0090_settings': settings,
 };
 
 export type Steps = Readonly<Record<string, (db: Kysely<unknown>, kind: Store['kind']) => Promise<void>>>;
