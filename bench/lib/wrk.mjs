@@ -15,7 +15,7 @@ const tableOf = (headers) =>
     .join(', ')} }`;
 
 /** Lua for wrk: the requests, built once, and the summary as one line of JSON. Latencies are in microseconds. */
-function script(method, requests) {
+function script(method, requests, pauseMs) {
   const lines = [`wrk.method = ${quote(method)}`];
   lines.push(
     'local given, requests, at = {}, {}, 0',
@@ -30,6 +30,7 @@ function script(method, requests) {
     '  at = at % #requests + 1',
     '  return requests[at]',
     'end',
+    ...(pauseMs > 0 ? [`delay = function() return math.random(0, ${2 * pauseMs}) end`] : []),
     'done = function(summary, latency)',
     '  local e = summary.errors',
     `  io.write(string.format('RESULT {"requests":%d,"microseconds":%d,"bytes":%d,"refused":%d,"connect":%d,"read":%d,"write":%d,"timeout":%d,' ..`,
@@ -44,11 +45,12 @@ function script(method, requests) {
 /**
  * Drives `url` for `seconds` with wrk at `program`. `refused` counts replies of status 400 and above; `connect`, `read`
  * and `write` broken connections, `timeout` calls that took too long: a run is only good when all are nought.
+ * `pauseMs`: how long a connection rests before each call, in the mean; 0 drives as fast as it goes.
  */
-export function wrk(program, url, { method, requests }, { connections, seconds, core }) {
+export function wrk(program, url, { method, requests }, { connections, seconds, core, pauseMs = 0 }) {
   const folder = mkdtempSync(join(tmpdir(), 'bench-wrk-'));
   const file = join(folder, 'request.lua');
-  writeFileSync(file, script(method, requests));
+  writeFileSync(file, script(method, requests, pauseMs));
   const [first, ...args] = [
     ...pinned(core),
     program,

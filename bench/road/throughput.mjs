@@ -25,13 +25,13 @@ const lengthOf = (reply) => Buffer.byteLength(textOf(reply));
  * - `others`: share of its core that other programs used meanwhile; above a few hundredths, requests a second suffer
  *   for it and CPU time is the figure to trust.
  */
-export async function drive(target, call, { program, connections, seconds, core, generatorCore }) {
+export async function drive(target, call, { program, connections, seconds, core, generatorCore, pauseMs }) {
   const used = cpuSeconds(target.child.pid);
   const total = coreBusySeconds(core);
   const began = performance.now();
   const url = `http://127.0.0.1:${target.port}${call.request.path}`;
   const load = { method: call.request.method, requests: requestsTo(target, call) };
-  const result = await wrk(program, url, load, { connections, seconds, core: generatorCore });
+  const result = await wrk(program, url, load, { connections, seconds, core: generatorCore, pauseMs });
   const elapsed = (performance.now() - began) / 1000;
   const cpu = cpuSeconds(target.child.pid) - used;
   const failed = result.connect + result.read + result.write + result.timeout;
