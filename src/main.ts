@@ -12,6 +12,7 @@ import { callerAddressOf } from './gateway/authorize.ts';
 import { Metrics } from './gateway/metrics.ts';
 import { Road } from './gateway/road.ts';
 import { type Doors, listener, type Side } from './gateway/server.ts';
+import { identityPart } from './identity/control-part.ts';
 import { addressRanges } from './keys/addresses.ts';
 import { KeyRegistry } from './keys/registry.ts';
 
@@ -20,6 +21,7 @@ import { type OpenLimits, openLimits } from './limits/open.ts';
 import { systemClock } from './platform/clock.ts';
 import { ApiError, SetupError } from './platform/errors.ts';
 import { jsonLog, type Log } from './platform/log.ts';
+import { outgoing } from './platform/outgoing.ts';
 import { spendPart } from './spend/administration/control-part.ts';
 import { TokenCounter } from './spend/count.ts';
 import { Journal } from './spend/journal.ts';
@@ -63,6 +65,7 @@ export async function runServer(config: Config, io: Io): Promise<RunningServer> 
   const log = jsonLog(config.logLevel, clock, io.err);
   const closing = new Closing();
   try {
+    const reachable = outgoing(config.outgoing);
     const store = await openStore({ ...config, clock, onError: (error) => log.error('store', error) });
     closing.add(() => store.close());
     const firstStart = await bootstrap({
@@ -109,6 +112,7 @@ export async function runServer(config: Config, io: Io): Promise<RunningServer> 
     const controlPlane = createControlPlane(administration, [
       limitsPart({ ...administration, ...limits, callable, uploadBytes: config.bounds.uploadBytes }),
       spendPart(administration),
+      identityPart({ ...administration, outgoing: reachable }),
     ]);
     const doors: Doors = {
       road: (request, response) => road.take(request, response),

@@ -36,6 +36,8 @@ const USAGE: Rule = ['api.usage.read', 'api.management.read'];
 const ORGANIZATION = '/v1/organization';
 const PROJECT = `${ORGANIZATION}/projects/{project_id}`;
 const OURS = '/v1/keygate';
+const PROVIDERS = `${ORGANIZATION}/workload_identity_providers`;
+const PROVIDER = `${PROVIDERS}/{workload_identity_provider_id}`;
 const OUR_PROJECT = `${OURS}/projects/{project_id}`;
 
 /** `METHOD path-template` → any one of these permissions allows it. */
@@ -133,6 +135,18 @@ export const RULES: Readonly<Record<string, Rule>> = {
   [`GET ${OURS}/budgets/{budget_id}`]: ORGANIZATION_READ,
   [`POST ${OURS}/budgets/{budget_id}`]: ORGANIZATION_WRITE,
   [`DELETE ${OURS}/budgets/{budget_id}`]: ORGANIZATION_WRITE,
+
+  // Workload identity
+  [`GET ${PROVIDERS}`]: ORGANIZATION_READ,
+  [`POST ${PROVIDERS}`]: ORGANIZATION_WRITE,
+  [`GET ${PROVIDER}`]: ORGANIZATION_READ,
+  [`POST ${PROVIDER}`]: ORGANIZATION_WRITE,
+  [`DELETE ${PROVIDER}`]: ORGANIZATION_WRITE,
+  [`GET ${PROVIDER}/federation_rules`]: ORGANIZATION_READ,
+  [`POST ${PROVIDER}/federation_rules`]: ORGANIZATION_WRITE,
+  [`GET ${PROVIDER}/federation_rules/{workload_identity_federation_rule_id}`]: ORGANIZATION_READ,
+  [`POST ${PROVIDER}/federation_rules/{workload_identity_federation_rule_id}`]: ORGANIZATION_WRITE,
+  [`DELETE ${PROVIDER}/federation_rules/{workload_identity_federation_rule_id}`]: ORGANIZATION_WRITE,
 };
 
 /** What a caller may do: what its key and its owner's roles both allow. */

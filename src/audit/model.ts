@@ -32,6 +32,13 @@ export type AuditEventType =
   | 'budget.created'
   | 'budget.updated'
   | 'budget.deleted'
+  | 'workload_identity_provider.created'
+  | 'workload_identity_provider.updated'
+  | 'workload_identity_provider.deleted'
+  /** A federation rule, which the platform's log calls a mapping. */
+  | 'workload_identity_provider_mapping.created'
+  | 'workload_identity_provider_mapping.updated'
+  | 'workload_identity_provider_mapping.deleted'
   /** keygate's own: a valid key was used on the Administration API without the right. */
   | 'administration.refused';
 

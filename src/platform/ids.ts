@@ -16,6 +16,8 @@ export type BudgetId = Brand<string, 'BudgetId'>;
 export type LeaseId = Brand<string, 'LeaseId'>;
 export type SpendAlertId = Brand<string, 'SpendAlertId'>;
 export type PaymentId = Brand<string, 'PaymentId'>;
+export type WorkloadProviderId = Brand<string, 'WorkloadProviderId'>;
+export type FederationRuleId = Brand<string, 'FederationRuleId'>;
 
 interface IdKinds {
   'org-': OrganizationId;
@@ -28,6 +30,8 @@ interface IdKinds {
   lease_: LeaseId;
   alert_: SpendAlertId;
   pay_: PaymentId;
+  wip_: WorkloadProviderId;
+  wir_: FederationRuleId;
 }
 
 const BASE62 = '0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz';

@@ -3,11 +3,12 @@
 
 import type { Generated } from 'kysely';
 import type { ControlsTables } from './schema-controls.ts';
+import type { IdentityTables } from './schema-identity.ts';
 import type { LimitsTables } from './schema-limits.ts';
 import type { MoneyTables } from './schema-money.ts';
 import type { UsageTables } from './schema-usage.ts';
 
-export interface Schema extends ControlsTables, LimitsTables, MoneyTables, UsageTables {
+export interface Schema extends ControlsTables, IdentityTables, LimitsTables, MoneyTables, UsageTables {
   meta: MetaTable;
   organizations: OrganizationTable;
   projects: ProjectTable;
@@ -96,7 +97,10 @@ export interface ChangeTable {
     | 'service_account'
     | 'budget'
     | 'price_list'
-    | 'rate_limit';
+    | 'rate_limit'
+    | 'workload_identity_provider'
+    | 'federation_rule'
+    | 'token_key';
   object_id: string;
   at: number;
 }

@@ -2,7 +2,12 @@
 
 import OpenAI from 'openai';
 import { bootstrap } from '../../src/access/bootstrap.ts';
-import { type ControlPlane, createControlPlane } from '../../src/access/control-plane.ts';
+import {
+  type ControlPart,
+  type ControlPlane,
+  type ControlPlaneDeps,
+  createControlPlane,
+} from '../../src/access/control-plane.ts';
 import { KeyRegistry } from '../../src/keys/registry.ts';
 import { ManualClock } from '../../src/platform/clock.ts';
 import type { Store } from '../../src/store/store.ts';
@@ -40,7 +45,10 @@ export interface CallOptions {
 
 const BASE = 'http://keygate.test';
 
-export async function openPlane(kind: StoreKind): Promise<Plane> {
+export async function openPlane(
+  kind: StoreKind,
+  parts: (deps: ControlPlaneDeps) => readonly ControlPart[] = () => [],
+): Promise<Plane> {
   const place = await kind.fresh();
   const clock = new ManualClock();
   const store = await place.open({ clock });
@@ -50,7 +58,8 @@ export async function openPlane(kind: StoreKind): Promise<Plane> {
   await registry.load(store);
   const stop = registry.follow(store);
   const faults: unknown[] = [];
-  const app = createControlPlane({ store, registry, clock, onError: (error) => faults.push(error) });
+  const deps: ControlPlaneDeps = { store, registry, clock, onError: (error) => faults.push(error) };
+  const app = createControlPlane(deps, parts(deps));
   const { adminKey, projectKey } = made;
   return {
     place,

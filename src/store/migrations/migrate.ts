@@ -12,6 +12,7 @@ import { up as limits } from './0020-limits.ts';
 import { up as usage } from './0030-usage.ts';
 import { up as spendAlerts } from './0040-spend-alerts.ts';
 import { up as settings } from './0090-settings.ts';
+import { up as workloadIdentity } from './0100-workload-identity.ts';
 
 const TABLE = 'keygate_migration';
 
@@ -23,6 +24,7 @@ export const STEPS: Steps = {
   '0030_usage': usage,
   '0040_spend_alerts': spendAlerts,
   '0090_settings': settings,
+  '0100_workload_identity': workloadIdentity,
 };
 
 export type Steps = Readonly<Record<string, (db: Kysely<unknown>, kind: Store['kind']) => Promise<void>>>;
