@@ -13,6 +13,7 @@ import { newRequestId } from '../platform/ids.ts';
 import { reportsApi } from '../spend/reports/api.ts';
 import { projectsApi, usersApi } from './api.ts';
 import { authentication } from './authenticate.ts';
+import { serveDescription } from './description.ts';
 import {
   type Authentication,
   type ControlApp,
@@ -137,28 +138,4 @@ function statusOf(status: number): Parameters<ControlContext['status']>[0] {
     default:
       return 500;
   }
-}
-
-/** The description of this API, for people's tools: it holds no secret and wants no key. Made once. */
-function serveDescription(app: ControlApp): void {
-  app.openAPIRegistry.registerComponent('securitySchemes', 'AdminApiKeyAuth', {
-    type: 'http',
-    scheme: 'bearer',
-  });
-  const description = JSON.stringify(
-    app.getOpenAPI31Document({
-      openapi: '3.1.0',
-      info: {
-        title: 'keygate control plane',
-        version: '1',
-        description:
-          'The Administration API that the official OpenAI clients speak, and keygate’s own routes.',
-      },
-      security: [{ AdminApiKeyAuth: [] }],
-    }),
-  );
-  app.get('/v1/keygate/openapi.json', (c) => {
-    c.header('content-type', 'application/json');
-    return c.body(description);
-  });
 }

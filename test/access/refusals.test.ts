@@ -282,6 +282,20 @@ describe('the control plane', () => {
     });
   });
 
+  it('describes itself as a page of every operation, which runs nothing and fetches nothing', async () => {
+    const { app, call: ask } = plane;
+    const page = await app.fetch(new Request('http://keygate.test/v1/keygate/docs'), {
+      remoteAddress: '192.0.2.1',
+    });
+    expect(page.status).toBe(200);
+    expect(page.headers.get('content-security-policy')).toMatch(/^default-src 'none'; style-src 'sha256-/);
+    const text = await page.text();
+    expect(text).not.toMatch(/<script|\son[a-z]+=|javascript:/i);
+    const { paths } = (await ask('GET', '/v1/keygate/openapi.json')).body as { paths: object };
+    for (const path of Object.keys(paths)) expect(text).toContain(`<code>${path}</code>`);
+    expect(text).toContain('&quot;name&quot;: &quot;…&quot;');
+  });
+
   it('describes itself as OpenAPI 3.1 with every route', async () => {
     const { status, body } = await plane.call('GET', '/v1/keygate/openapi.json', { key: null });
     expect(status).toBe(200);
