@@ -22,6 +22,7 @@ import { systemClock } from './platform/clock.ts';
 import { ApiError, SetupError } from './platform/errors.ts';
 import { jsonLog, type Log } from './platform/log.ts';
 import { outgoing } from './platform/outgoing.ts';
+import { openSecrets } from './secrets/open.ts';
 import { spendPart } from './spend/administration/control-part.ts';
 import { TokenCounter } from './spend/count.ts';
 import { Journal } from './spend/journal.ts';
@@ -68,6 +69,7 @@ export async function runServer(config: Config, io: Io): Promise<RunningServer> 
     const reachable = outgoing(config.outgoing);
     const store = await openStore({ ...config, clock, onError: (error) => log.error('store', error) });
     closing.add(() => store.close());
+    await openSecrets({ config: config.secrets, dataDir: config.dataDir, store, clock, log });
     const firstStart = await bootstrap({
       store,
       clock,

@@ -76,6 +76,13 @@ function settingText(name: SettingName, config: Config): string | null {
     case 'redisUrl':
     case 'bootstrapAdminKey':
       return config[name] === null ? null : '[redacted]';
+    case 'rootKey':
+    case 'previousRootKey':
+      return config.secrets[name] === null ? null : '[redacted]';
+    case 'secretsRefreshMs':
+      return show(SETTINGS.secretsRefreshMs, config.secrets.refreshMs);
+    case 'keyLifetimeMs':
+      return show(SETTINGS.keyLifetimeMs, config.secrets.keyLifetimeMs);
     case 'usageRetentionMs':
       return show(SETTINGS.usageRetentionMs, config.usageRetentionMs);
     case 'whenRedisIsAway':

@@ -96,6 +96,12 @@ export function loadConfig(input: LoadInput): Loaded {
       replyTokens: value('replyTokens') ?? 0,
       prices: readPrices(file.prices, name, problems),
     },
+    secrets: {
+      rootKey: settings.secret('rootKey'),
+      previousRootKey: settings.secret('previousRootKey'),
+      refreshMs: value('secretsRefreshMs') ?? 0,
+      keyLifetimeMs: value('keyLifetimeMs') ?? 0,
+    },
     // 0 stands in for a refused value only until the problems are thrown.
     usageRetentionMs: value('usageRetentionMs') ?? 0,
     logLevel: value('logLevel') ?? 'info',

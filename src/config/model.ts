@@ -2,27 +2,10 @@
 // keygate.yaml, in that order of precedence; the defaults are in settings.ts.
 
 import type { Table } from '../limits/tables.ts';
+import type { Secret } from '../secrets/secret.ts';
 import type { PriceList } from '../spend/prices/model.ts';
 
-/** A secret that prints as `[redacted]` wherever it ends up; `reveal()` is the only way to its text. */
-export class Secret {
-  readonly #text: string;
-  constructor(text: string) {
-    this.#text = text;
-  }
-  reveal(): string {
-    return this.#text;
-  }
-  toString(): string {
-    return '[redacted]';
-  }
-  toJSON(): string {
-    return '[redacted]';
-  }
-  [Symbol.for('nodejs.util.inspect.custom')](): string {
-    return '[redacted]';
-  }
-}
+export { Secret } from '../secrets/secret.ts';
 
 /** What may not be passed by any caller or provider. Sizes in bytes, times in milliseconds. */
 export interface Bounds {
@@ -106,6 +89,17 @@ export interface SpendConfig {
   readonly prices: PriceList | null;
 }
 
+/** What the configuration says about secrets. */
+export interface SecretsConfig {
+  /** Null: the file `root.key` in the data folder. */
+  readonly rootKey: Secret | null;
+  readonly previousRootKey: Secret | null;
+  /** How often secrets that are kept elsewhere are read again, in milliseconds. */
+  readonly refreshMs: number;
+  /** How long a project's unwrapped key is used without its external key's word, in milliseconds. */
+  readonly keyLifetimeMs: number;
+}
+
 export interface Config {
   readonly host: string;
   readonly port: number;
@@ -125,6 +119,7 @@ export interface Config {
   readonly models: readonly ModelConfig[];
   readonly limits: LimitsConfig;
   readonly spend: SpendConfig;
+  readonly secrets: SecretsConfig;
   /** How long the usage record of each call is kept, in milliseconds; what reports are made of stays. */
   readonly usageRetentionMs: number;
   readonly logLevel: 'fatal' | 'error' | 'warn' | 'info' | 'debug';

@@ -54,7 +54,9 @@ export class SettingReader {
     return this.#source(name) === 'file' ? this.#from.resolve(value) : resolve(this.#input.cwd, value);
   }
 
-  secret(name: 'databaseUrl' | 'redisUrl' | 'bootstrapAdminKey'): Secret | null {
+  secret(
+    name: 'databaseUrl' | 'redisUrl' | 'bootstrapAdminKey' | 'rootKey' | 'previousRootKey',
+  ): Secret | null {
     const row = SETTINGS[name];
     const source = this.#source(name);
     if (source === 'default') return null;

@@ -1,6 +1,7 @@
 // The one table of settings: how each is called in keygate.yaml, in the environment and on the command line, what
 // it may be, and what it is when nobody sets it. load.ts reads by it and docs/configuration.md is generated from it.
 
+import { readRootKey } from '../secrets/root.ts';
 import {
   addressRanges,
   choice,
@@ -59,6 +60,10 @@ export interface SettingValues extends Bounds {
   readonly databaseUrl: string;
   readonly redisUrl: string;
   readonly bootstrapAdminKey: string;
+  readonly rootKey: string;
+  readonly previousRootKey: string;
+  readonly secretsRefreshMs: number;
+  readonly keyLifetimeMs: number;
   readonly trustedProxies: readonly string[];
   readonly outgoingAllowPrivate: readonly string[];
   readonly whenRedisIsAway: Config['limits']['whenRedisIsAway'];
@@ -136,6 +141,40 @@ export const SETTINGS: { readonly [N in SettingName]: Setting<SettingValues[N]> 
     about:
       'An admin key of your own: the first start takes it and shows none; a later start with another one adds that, ' +
       'so that it can be rotated. A revoked one stays revoked.',
+  }),
+  rootKey: setting({
+    path: 'secrets.root_key',
+    secret: true,
+    kind: secret(
+      '32 random bytes in base64 or hexadecimal, as `openssl rand -base64 32` makes them',
+      (text) => readRootKey(text) !== undefined,
+    ),
+    otherwise: '`root.key` in the data folder, made when the first secret is kept',
+    about:
+      'The key under which everything secret is sealed. Several nodes of one database need the same one.',
+  }),
+  previousRootKey: setting({
+    path: 'secrets.previous_root_key',
+    secret: true,
+    kind: secret('32 random bytes in base64 or hexadecimal', (text) => readRootKey(text) !== undefined),
+    otherwise: 'none',
+    about: 'The root key before this one, while `keygate secrets rewrap` has not been run yet.',
+  }),
+  secretsRefreshMs: setting({
+    path: 'secrets.refresh',
+    env: 'KEYGATE_SECRETS_REFRESH',
+    kind: time({ min: SECOND, max: DAY }),
+    standard: 5 * MINUTE,
+    about: 'How often secrets that are kept elsewhere (file:, vault:, aws-sm:, gcp-sm:) are read again.',
+  }),
+  keyLifetimeMs: setting({
+    path: 'secrets.key_lifetime',
+    env: 'KEYGATE_SECRETS_KEY_LIFETIME',
+    kind: time({ min: SECOND, max: HOUR }),
+    standard: MINUTE,
+    about:
+      "How long a project's key is used without its external key's service having confirmed it: the longest time from " +
+      'revoking that key to the project being dark.',
   }),
   trustedProxies: setting({
     path: 'trusted_proxies',

@@ -6,9 +6,16 @@ import type { ControlsTables } from './schema-controls.ts';
 import type { IdentityTables } from './schema-identity.ts';
 import type { LimitsTables } from './schema-limits.ts';
 import type { MoneyTables } from './schema-money.ts';
+import type { SecretsTables } from './schema-secrets.ts';
 import type { UsageTables } from './schema-usage.ts';
 
-export interface Schema extends ControlsTables, IdentityTables, LimitsTables, MoneyTables, UsageTables {
+export interface Schema
+  extends ControlsTables,
+    IdentityTables,
+    LimitsTables,
+    MoneyTables,
+    SecretsTables,
+    UsageTables {
   meta: MetaTable;
   organizations: OrganizationTable;
   projects: ProjectTable;

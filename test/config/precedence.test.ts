@@ -5,6 +5,8 @@ import { load, refusal } from './loading.ts';
 
 const ADMIN_KEY = mintKey('admin');
 
+const ROOT_KEY = 'bm90IGEgcm9vdCBrZXkgb2YgYW55IHNlcnZlciEhMTI=';
+
 describe('where a setting comes from', () => {
   test('nothing set: the documented defaults, which need no file and no variable', () => {
     const { config, notices } = load();
@@ -62,6 +64,10 @@ describe('where a setting comes from', () => {
       databaseUrl: ['postgres://u:p@db/keygate', 'env:DB'],
       redisUrl: ['rediss://u:p@cache:6380/2', 'env:CACHE'],
       bootstrapAdminKey: [ADMIN_KEY, 'file:/run/admin'],
+      rootKey: [ROOT_KEY, 'env:ROOT'],
+      previousRootKey: [ROOT_KEY, 'file:/run/root'],
+      secretsRefreshMs: ['600s', '10m'],
+      keyLifetimeMs: ['30s', '30000ms'],
       trustedProxies: ['10.1.2.3/8, ::1', '[10.0.0.0/8, "::1/128"]'],
       outgoingAllowPrivate: ['10.1.2.3/8, Vault.internal', '[10.0.0.0/8, vault.internal]'],
       whenRedisIsAway: ['open', 'open'],
@@ -100,11 +106,12 @@ describe('where a setting comes from', () => {
     const byEnvironment = load({ env });
     const byFile = load({
       yaml: lines.join('\n'),
-      env: { DB: 'postgres://u:p@db/keygate', CACHE: 'rediss://u:p@cache:6380/2' },
-      files: { '/run/admin': `${ADMIN_KEY}\n` },
+      env: { DB: 'postgres://u:p@db/keygate', CACHE: 'rediss://u:p@cache:6380/2', ROOT: ROOT_KEY },
+      files: { '/run/admin': `${ADMIN_KEY}\n`, '/run/root': ROOT_KEY },
     });
     expect(byFile.config).toEqual(byEnvironment.config);
     expect(byFile.config.databaseUrl?.reveal()).toBe('postgres://u:p@db/keygate');
+    expect(byFile.config.secrets.rootKey?.reveal()).toBe(ROOT_KEY);
     expect(byFile.config.redisUrl?.reveal()).toBe('rediss://u:p@cache:6380/2');
     expect(byFile.config.bootstrapAdminKey?.reveal()).toBe(ADMIN_KEY);
     expect(byFile.config.trustedProxies).toEqual(['10.0.0.0/8', '::1/128']);

@@ -1,0 +1,29 @@
+// The tables of secrets, external keys and external storage, as Kysely sees them.
+
+export interface SecretsTables {
+  root_keys: RootKeyTable;
+  sealed_secrets: SealedSecretTable;
+}
+
+/** Which root keys seal this store: ids only, the keys themselves are never here. */
+export interface RootKeyTable {
+  /** 32 hexadecimal digits. */
+  id: string;
+  created_at: number;
+  /** 1 for the one that seals. */
+  current: 0 | 1;
+}
+
+/** Named secrets, sealed. */
+export interface SealedSecretTable {
+  id: string;
+  organization_id: string;
+  /** Null: the installation's, which keygate.yaml names as `sealed:NAME`; else one project's. */
+  project_id: string | null;
+  name: string;
+  sealed: Uint8Array;
+  /** Counts its values: 1 when it was first set. */
+  version: number;
+  created_at: number;
+  updated_at: number;
+}
