@@ -117,7 +117,7 @@ export async function runServer(config: Config, io: Io): Promise<RunningServer> 
       identityPart({ ...administration, outgoing: reachable }),
     ]);
     const doors: Doors = {
-      road: (request, response) => road.take(request, response),
+      road: (peer) => road.take(peer),
       administration: getRequestListener((request, { incoming }) =>
         controlPlane.fetch(request, {
           remoteAddress: callerAddressOf(

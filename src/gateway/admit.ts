@@ -3,7 +3,7 @@
 // call draws on (src/limits), all of them or none.
 
 import type { Bounds } from '../config/model.ts';
-import { rateLimitHeaders } from '../limits/headers.ts';
+import { rateLimitLines } from '../limits/headers.ts';
 import { TEST_MODEL } from '../limits/known-models.ts';
 import type { Verdict as LimitVerdict } from '../limits/limiter.ts';
 import type { LimitedCall } from '../limits/model.ts';
@@ -11,9 +11,8 @@ import type { RateLimits } from '../limits/rate-limits.ts';
 import { type ApiError, unavailable } from '../platform/errors.ts';
 import type { TokenCounter } from '../spend/count.ts';
 import type { Usage } from '../spend/usage.ts';
-import type { Resume } from './body.ts';
 import type { Call } from './call.ts';
-import { LATER, type Verdict } from './verdict.ts';
+import { LATER, type Resume, type Verdict } from './verdict.ts';
 
 export class Admission {
   /** Calls that were admitted and are not settled yet. */
@@ -82,7 +81,7 @@ export class Admission {
       return null;
     }
     call.allowance = verdict;
-    call.limitHeaders = rateLimitHeaders(verdict.standing);
+    call.limitLines = rateLimitLines(verdict.standing);
     return null;
   }
 

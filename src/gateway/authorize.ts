@@ -13,10 +13,9 @@ import type { AddressRanges, Principal } from '../keys/model.ts';
 import { ApiError } from '../platform/errors.ts';
 import type { OwnedObjects } from '../upstreams/objects.ts';
 import type { Route, Routes } from '../upstreams/routes.ts';
-import type { Resume } from './body.ts';
 import type { Call, ProjectPrincipal } from './call.ts';
 import type { Operation } from './operations.ts';
-import { LATER, type Verdict } from './verdict.ts';
+import { LATER, type Resume, type Verdict } from './verdict.ts';
 
 const REFERENCES_MAX = 200;
 
@@ -62,7 +61,7 @@ function checkHeaders(call: Call, principal: ProjectPrincipal): ApiError | null 
 
 function checkAddress(call: Call, principal: Principal, proxies: AddressRanges | null): ApiError | null {
   if (principal.addresses === null) return null;
-  const address = callerAddressOf(call.request.socket.remoteAddress, call.head.forwardedFor, proxies);
+  const address = callerAddressOf(call.peer.socket.remoteAddress, call.head.forwardedFor, proxies);
   return principal.addresses.includes(address) ? null : addressNotAllowed();
 }
 

@@ -7,9 +7,10 @@ import { sizeOfForm, sizeOfJson } from '../limits/estimate.ts';
 import { ApiError } from '../platform/errors.ts';
 import { MOST_VALUES, ObjectScan, type ScanRefusal } from '../platform/json-scan.ts';
 import { type Asked, type Call, NOTHING_ASKED } from './call.ts';
+import type { BodySink } from './peer.ts';
 import { tooLarge } from './receive.ts';
 import { references } from './references.ts';
-import { LATER, type Verdict } from './verdict.ts';
+import { LATER, type Resume, type Verdict } from './verdict.ts';
 
 /** Members of a JSON body that the road may have to replace, or that must not stand twice. */
 const INTEREST: ReadonlySet<string> = new Set(['model', 'stream', 'stream_options', 'background', 'store']);
@@ -18,38 +19,57 @@ const END_USER_MAX = 128;
 const FORM_PARTS = 64;
 const FORM_FIELD_BYTES = 1024 * 1024;
 
-export type Resume = (call: Call, verdict: ApiError | null) => void;
-
 /** Second half of receiving: the body. Goes on by `resume` when the last byte has come. */
 export function readBody(call: Call, bounds: Bounds, now: () => number, resume: Resume): Verdict {
-  const { request, operation } = call;
+  const { operation } = call;
   if (operation === null || operation.body === 'none') return null;
-  const limit = bounds.bodyBytes;
-  let first: Buffer | null = null;
-  let parts: Buffer[] | null = null;
-  let bytes = 0;
   call.receiving = true;
-  request.on('data', (chunk: Buffer) => {
-    if (call.over) return;
-    bytes += chunk.length;
-    if (bytes > limit) {
-      call.receiving = false;
-      resume(call, tooLarge(limit));
-    } else if (first === null) first = chunk;
-    else {
-      call.active = now();
-      if (parts === null) parts = [first, chunk];
-      else parts.push(chunk);
-    }
-  });
-  request.on('end', () => {
-    if (call.over) return;
-    call.receiving = false;
-    call.body = parts === null ? (first ?? Buffer.alloc(0)) : Buffer.concat(parts, bytes);
-    if (operation.body === 'json') resume(call, understandJson(call, call.body, bounds));
-    else understandForm(call, call.body, resume);
-  });
+  call.peer.readBody(new Body(call, bounds, now, resume));
   return LATER;
+}
+
+/** The body of one call as it comes. */
+class Body implements BodySink {
+  readonly #call: Call;
+  readonly #bounds: Bounds;
+  readonly #now: () => number;
+  readonly #resume: Resume;
+  #first: Buffer | null = null;
+  #parts: Buffer[] | null = null;
+  #bytes = 0;
+
+  constructor(call: Call, bounds: Bounds, now: () => number, resume: Resume) {
+    this.#call = call;
+    this.#bounds = bounds;
+    this.#now = now;
+    this.#resume = resume;
+  }
+
+  data(chunk: Buffer): void {
+    const call = this.#call;
+    if (call.over || !call.receiving) return;
+    this.#bytes += chunk.length;
+    if (this.#bytes > this.#bounds.bodyBytes) {
+      call.receiving = false;
+      this.#resume(call, tooLarge(this.#bounds.bodyBytes));
+    } else if (this.#first === null) this.#first = chunk;
+    else {
+      call.active = this.#now();
+      if (this.#parts === null) this.#parts = [this.#first, chunk];
+      else this.#parts.push(chunk);
+    }
+  }
+
+  end(): void {
+    const call = this.#call;
+    if (call.over || !call.receiving) return;
+    call.receiving = false;
+    const body =
+      this.#parts === null ? (this.#first ?? Buffer.alloc(0)) : Buffer.concat(this.#parts, this.#bytes);
+    call.body = body;
+    if (call.operation?.body === 'json') this.#resume(call, understandJson(call, body, this.#bounds));
+    else understandForm(call, body, this.#resume);
+  }
 }
 
 function understandJson(call: Call, body: Buffer, bounds: Bounds): ApiError | null {

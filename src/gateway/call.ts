@@ -1,6 +1,5 @@
 // One call on its way along the road: what is known of it so far. Steps fill it in; fields say which step does.
 
-import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { Principal, ProjectState } from '../keys/model.ts';
 import { type CallSize, NO_SIZE } from '../limits/estimate.ts';
 import type { Admission as Allowance } from '../limits/limiter.ts';
@@ -9,8 +8,9 @@ import type { Meter } from '../spend/meter/model.ts';
 import type { Reservation } from '../spend/reservation.ts';
 import type { EventSpend, Outcome, Usage, UsageSource } from '../spend/usage.ts';
 import type { Route, Target } from '../upstreams/routes.ts';
-import type { Exchange } from './forward.ts';
+import type { Exchange } from './exchange.ts';
 import type { Operation } from './operations.ts';
+import type { Peer, Watcher } from './peer.ts';
 
 /** The request's headers that matter to the road; all others are dropped. */
 export interface Head {
@@ -65,11 +65,13 @@ export const NOTHING_ASKED: Asked = Object.freeze({
   keeps: false,
 });
 
-const NO_HEADERS: readonly string[] = Object.freeze([]);
+/** Told when the connection lets go of a call. */
+export interface Keeper {
+  gone(call: Call): void;
+}
 
-export class Call {
-  readonly request: IncomingMessage;
-  readonly response: ServerResponse;
+export class Call implements Watcher {
+  readonly peer: Peer;
   readonly id: RequestId;
   /** Arrival: wall clock, and monotonic; milliseconds. */
   readonly at: number;
@@ -113,8 +115,8 @@ export class Call {
   caller: ProjectPrincipal | null = null;
   route: Route | null = null;
 
-  /** `x-ratelimit-…` headers of the reply, flat: name, value. */
-  limitHeaders: readonly string[] = NO_HEADERS;
+  /** The `x-ratelimit-…` header lines of the reply. */
+  limitLines = '';
 
   // admit and reserve: what there is to give back
   admitted = false;
@@ -154,13 +156,24 @@ export class Call {
   /** Bytes of such text beyond what was kept of a very long stream. */
   unkept = 0;
 
-  constructor(request: IncomingMessage, response: ServerResponse, id: RequestId, at: number, began: number) {
-    this.request = request;
-    this.response = response;
+  readonly #keeper: Keeper;
+
+  constructor(peer: Peer, keeper: Keeper, id: RequestId, at: number, began: number) {
+    this.peer = peer;
+    this.#keeper = keeper;
     this.id = id;
     this.at = at;
     this.began = began;
     this.active = began;
+  }
+
+  drained(): void {
+    this.paused = false;
+    if (!this.over) this.exchange?.more();
+  }
+
+  gone(): void {
+    this.#keeper.gone(this);
   }
 
   get meter(): Meter {

@@ -19,25 +19,16 @@ import type { Waiting } from '../upstreams/http1/connections.ts';
 import type { ResponseHead } from '../upstreams/http1/response-parser.ts';
 import { nextTarget, type Target } from '../upstreams/routes.ts';
 import { SCRIPT_HEADER } from '../upstreams/sandbox/script.ts';
-import type { Resume } from './body.ts';
 import type { Call } from './call.ts';
+import type { Exchange, Receiver } from './exchange.ts';
 import { type ReplyHead, readReplyHead } from './reply-head.ts';
-import { FORWARD, LATER, type Verdict } from './verdict.ts';
-
-/** Takes the provider's answer as it comes: the relay. */
-export interface Receiver {
-  /** Returns whether more may come now. */
-  data(chunk: Buffer): boolean;
-  end(): void;
-  /** The answer broke off. */
-  cut(error: Error): void;
-}
+import { FORWARD, LATER, type Resume, type Verdict } from './verdict.ts';
 
 const RECONNECTS = 1;
 const SANDBOX = 'sandbox';
 
 /** One call's try of one target: sends it and takes the answer, by plain callbacks. */
-export class Exchange implements Waiting, Sending {
+class Attempt implements Exchange, Waiting, Sending {
   reply: ReplyHead | null = null;
   receiver: Receiver | null = null;
 
@@ -130,7 +121,7 @@ export class Exchange implements Waiting, Sending {
 
   #tryNext(next: Target): void {
     this.#call.tried.push(next);
-    new Exchange(this.#call, next, this.#clock, this.#resume).begin();
+    new Attempt(this.#call, next, this.#clock, this.#resume).begin();
   }
 
   /** Gives this answer up for another target's; what still comes of it goes to nobody. */
@@ -156,7 +147,7 @@ export function forward(call: Call, clock: Clock, resume: Resume): Verdict {
   const first = call.route === null ? undefined : nextTarget(call.route, call.tried, Math.random());
   if (first === undefined) throw new Error('forward without a route');
   call.tried.push(first);
-  new Exchange(call, first, clock, resume).begin();
+  new Attempt(call, first, clock, resume).begin();
   return LATER;
 }
 

@@ -1,5 +1,5 @@
 // Receive: is it well-formed HTTP within bounds, and which operation is it? Refuses what is ambiguous: two Host
-// headers, a target in absolute form, a header of ours that stands twice. Node's own parser has refused the rest
+// headers, a target in absolute form, a header of ours that stands twice. The parser has refused the rest
 // (both lengths, bare line feeds, obsolete folding) before a request gets here.
 
 import type { Bounds } from '../config/model.ts';
@@ -54,8 +54,8 @@ function useOf(name: string): Use {
 
 /** The first step: the head alone. The body is read after the key is known, so that strangers cannot fill memory. */
 export function receive(call: Call, bounds: Bounds): Verdict {
-  const target = call.request.url ?? '';
-  const method = call.request.method ?? '';
+  const target = call.peer.target;
+  const method = call.peer.method;
   if (target.charCodeAt(0) !== 0x2f) {
     return new ApiError(400, 'The request target must be a path that begins with "/", not a whole URL.');
   }
@@ -83,7 +83,7 @@ export function unknownUrl(method: string, path: string): ApiError {
 }
 
 function readHead(call: Call): Verdict {
-  const raw = call.request.rawHeaders;
+  const raw = call.peer.headers;
   const head = call.head;
   let hosts = 0;
   for (let i = 0; i + 1 < raw.length; i += 2) {

@@ -7,16 +7,14 @@ import { ApiError } from '../platform/errors.ts';
 import { factsOf, outputText } from '../spend/meter/reply.ts';
 import { StreamMeter } from '../spend/meter/stream.ts';
 import { noUsage } from '../spend/usage.ts';
-import type { Resume } from './body.ts';
 import type { Call } from './call.ts';
-import type { Exchange, Receiver } from './forward.ts';
-import { replyHeaders } from './reply.ts';
+import type { Receiver } from './exchange.ts';
+import { headerLines, replyLines } from './reply.ts';
 import type { ReplyHead } from './reply-head.ts';
-import { LATER, type Verdict } from './verdict.ts';
+import { LATER, type Resume, type Verdict } from './verdict.ts';
 
 /** A JSON answer beyond this is passed on unread; what it used is counted by a tokenizer. */
 const READ_BYTES = 64 * 1024 * 1024;
-const ONE_WRITE_BYTES = 64 * 1024;
 
 /** The step: attaches the relay that fits the answer. Goes on to settle when the answer has ended. */
 export function relay(call: Call, clock: Clock, resume: Resume): Verdict {
@@ -50,36 +48,31 @@ export function relay(call: Call, clock: Clock, resume: Resume): Verdict {
     );
   }
   exchange.receiver = head.isEventStream
-    ? new StreamRelay(call, exchange, head, clock, resume)
-    : new WholeRelay(call, exchange, head, clock, resume);
+    ? new StreamRelay(call, head, clock, resume)
+    : new WholeRelay(call, head, clock, resume);
   return LATER;
 }
 
 const IGNORED: Receiver = { data: () => true, end: () => {}, cut: () => {} };
 
-function writeHead(call: Call, head: ReplyHead, clock: Clock, length: number): void {
-  const headers = replyHeaders(call, clock);
-  if (head.contentType !== '') headers.push('content-type', head.contentType);
-  if (length >= 0) headers.push('content-length', String(length));
-  for (const header of head.passed) headers.push(header);
-  call.response.writeHead(head.status, headers);
+/** The header lines of a relayed answer. Those of the provider's that are passed on came through a parser. */
+function linesOf(call: Call, head: ReplyHead, clock: Clock): string {
+  const type = head.contentType === '' ? '' : `content-type: ${head.contentType}\r\n`;
+  return `${replyLines(call, clock)}${type}${headerLines(head.passed)}`;
 }
 
 /** Writes, and says whether more may come; if not, the provider is paused until the caller has read. */
-function writeOn(call: Call, exchange: Exchange, chunk: Buffer): boolean {
-  if (call.response.write(chunk)) return true;
+function writeOn(call: Call, chunk: Buffer): boolean {
+  if (call.peer.write(chunk)) return true;
   call.paused = true;
-  call.response.once('drain', () => {
-    call.paused = false;
-    if (!call.over) exchange.more();
-  });
   return false;
 }
+
+const NOTHING = Buffer.alloc(0);
 
 /** An answer that is one piece: JSON, or bytes of audio. */
 class WholeRelay implements Receiver {
   readonly #call: Call;
-  readonly #exchange: Exchange;
   readonly #head: ReplyHead;
   readonly #clock: Clock;
   readonly #resume: Resume;
@@ -88,9 +81,8 @@ class WholeRelay implements Receiver {
   #bytes = 0;
   #begun = false;
 
-  constructor(call: Call, exchange: Exchange, head: ReplyHead, clock: Clock, resume: Resume) {
+  constructor(call: Call, head: ReplyHead, clock: Clock, resume: Resume) {
     this.#call = call;
-    this.#exchange = exchange;
     this.#head = head;
     this.#clock = clock;
     this.#resume = resume;
@@ -102,27 +94,23 @@ class WholeRelay implements Receiver {
     else this.#parts = [];
     // The first piece of JSON waits, because it is nearly always all of it and then goes out in one write.
     if (!this.#begun && this.#head.isJson && this.#parts.length === 1) return true;
-    if (this.#begun) return writeOn(this.#call, this.#exchange, chunk);
+    if (this.#begun) return writeOn(this.#call, chunk);
     this.#begin();
     const earlier = this.#parts.length > 1 ? this.#parts[0] : undefined;
-    if (earlier !== undefined) this.#call.response.write(earlier);
-    return writeOn(this.#call, this.#exchange, chunk);
+    if (earlier !== undefined) this.#call.peer.write(earlier);
+    return writeOn(this.#call, chunk);
   }
 
   end(): void {
     const call = this.#call;
-    const only = this.#begun ? undefined : this.#parts[0];
-    if (!this.#begun) writeHead(call, this.#head, this.#clock, only?.length ?? 0);
-    if (only === undefined) call.response.end();
-    // As a string the head and the body leave in one write; latin1 maps each byte to itself. Long bodies are not copied.
-    else if (only.length < ONE_WRITE_BYTES) call.response.end(only.toString('latin1'), 'latin1');
-    else call.response.end(only);
+    if (this.#begun) call.peer.end(null);
+    else call.peer.answer(call.status, linesOf(call, this.#head, this.#clock), this.#parts[0] ?? NOTHING);
     call.over = true;
     this.#read();
     this.#resume(call, null);
   }
 
-  cut(error: Error): void {
+  cut(): void {
     const call = this.#call;
     if (call.outcome !== 'timeout') call.outcome = 'provider_cut';
     if (!this.#begun) {
@@ -135,13 +123,14 @@ class WholeRelay implements Receiver {
     }
     // Headers are out and promise more: only a broken connection can say that this is not all.
     call.over = true;
-    call.response.destroy(error);
+    call.peer.destroy();
     this.#resume(call, null);
   }
 
   #begin(): void {
     this.#begun = true;
-    writeHead(this.#call, this.#head, this.#clock, this.#head.contentLength);
+    const call = this.#call;
+    call.peer.begin(call.status, linesOf(call, this.#head, this.#clock), this.#head.contentLength);
   }
 
   #read(): void {
@@ -169,15 +158,13 @@ class WholeRelay implements Receiver {
 /** A stream of server-sent events. */
 class StreamRelay implements Receiver {
   readonly #call: Call;
-  readonly #exchange: Exchange;
   readonly #head: ReplyHead;
   readonly #clock: Clock;
   readonly #resume: Resume;
   readonly #watch: StreamMeter;
 
-  constructor(call: Call, exchange: Exchange, head: ReplyHead, clock: Clock, resume: Resume) {
+  constructor(call: Call, head: ReplyHead, clock: Clock, resume: Resume) {
     this.#call = call;
-    this.#exchange = exchange;
     this.#head = head;
     this.#clock = clock;
     this.#resume = resume;
@@ -189,16 +176,15 @@ class StreamRelay implements Receiver {
   data(chunk: Buffer): boolean {
     const call = this.#call;
     const out = this.#watch.push(chunk);
-    if (!call.response.headersSent) writeHead(call, this.#head, this.#clock, -1);
-    return out === null ? true : writeOn(call, this.#exchange, out);
+    this.#begin();
+    return out === null ? true : writeOn(call, out);
   }
 
   end(): void {
     const call = this.#call;
-    if (!call.response.headersSent) writeHead(call, this.#head, this.#clock, -1);
+    this.#begin();
     const rest = this.#watch.end();
-    if (rest === null) call.response.end();
-    else call.response.end(rest);
+    call.peer.end(rest);
     call.over = true;
     this.leave();
     this.#resume(call, null);
@@ -211,7 +197,7 @@ class StreamRelay implements Receiver {
       call.outcome === 'timeout'
         ? 'The call took longer than this server allows.'
         : 'The provider broke off before the end of the stream.';
-    if (!call.response.headersSent) {
+    if (!call.peer.begun) {
       this.leave();
       return this.#resume(
         call,
@@ -221,10 +207,15 @@ class StreamRelay implements Receiver {
     // In the published form, so that an SDK raises it instead of taking the stream for complete.
     const error = { error: { message, type: 'server_error', param: null, code: 'provider_cut' } };
     const name = call.meter === 'responses' ? 'event: error\n' : '';
-    call.response.end(`${name}data: ${JSON.stringify(error)}\n\n`);
+    call.peer.end(Buffer.from(`${name}data: ${JSON.stringify(error)}\n\n`));
     call.over = true;
     this.leave();
     this.#resume(call, null);
+  }
+
+  #begin(): void {
+    const call = this.#call;
+    if (!call.peer.begun) call.peer.begin(call.status, linesOf(call, this.#head, this.#clock), -1);
   }
 
   /** Notes what was learnt of the stream, however it ended. */

@@ -3,25 +3,26 @@
 import type { Duplex } from 'node:stream';
 import type { Clock } from '../platform/clock.ts';
 import { ApiError } from '../platform/errors.ts';
+import { headerLine } from '../upstreams/http1/connection.ts';
 import type { Call } from './call.ts';
 
 /** The version that the platform states in `openai-version`. */
 const API_VERSION = '2020-10-01';
 const JSON_TYPE = 'application/json';
 
-/** The headers of every reply, flat: name, value. */
-export function replyHeaders(call: Call, clock: Clock): string[] {
-  const headers = [
-    'x-request-id',
-    call.id,
-    'openai-version',
-    API_VERSION,
-    'openai-processing-ms',
-    String(Math.round(clock.monotonic() - call.began)),
-  ];
-  if (call.principal !== null) headers.push('openai-organization', call.principal.organizationId);
-  for (const header of call.limitHeaders) headers.push(header);
-  return headers;
+/** The header lines of every reply. */
+export function replyLines(call: Call, clock: Clock): string {
+  const took = Math.round(clock.monotonic() - call.began);
+  const organization =
+    call.principal === null ? '' : `openai-organization: ${call.principal.organizationId}\r\n`;
+  return `x-request-id: ${call.id}\r\nopenai-version: ${API_VERSION}\r\nopenai-processing-ms: ${took}\r\n${organization}${call.limitLines}`;
+}
+
+/** Header lines of flat pairs. Throws on what would end a line early: it would begin another header. */
+export function headerLines(pairs: readonly string[]): string {
+  let lines = '';
+  for (let i = 0; i + 1 < pairs.length; i += 2) lines += headerLine(pairs[i] ?? '', pairs[i + 1] ?? '');
+  return lines;
 }
 
 /** Answers with a JSON value and ends the call. */
@@ -32,32 +33,15 @@ export function answer(
   value: unknown,
   extra: readonly string[] = [],
 ): void {
-  const body = JSON.stringify(value);
-  const headers = replyHeaders(call, clock);
-  headers.push('content-type', JSON_TYPE, 'content-length', String(Buffer.byteLength(body)), ...extra);
+  const lines = `${replyLines(call, clock)}content-type: ${JSON_TYPE}\r\n${headerLines(extra)}`;
   call.status = status;
   call.over = true;
-  call.response.writeHead(status, headers);
-  call.response.end(body);
+  call.peer.answer(status, lines, Buffer.from(JSON.stringify(value)));
 }
 
 /** Refuses the call. */
 export function refuse(call: Call, clock: Clock, refusal: ApiError): void {
-  if (call.over) return;
-  if (!call.request.complete) drainAfter(call);
-  answer(call, clock, refusal.status, refusal.body(), refusal.headers);
-}
-
-const DRAIN_MS = 5_000;
-
-/**
- * Lets the rest of a refused body run out, for a moment: a socket that is closed with bytes unread is reset, and then a
- * caller in the middle of sending would not get to read the refusal. Node reads and drops the rest by itself once the
- * reply is out; what is added here is the end of its patience.
- */
-function drainAfter({ request }: Call): void {
-  const timer = setTimeout(() => request.socket.destroy(), DRAIN_MS).unref();
-  request.on('close', () => clearTimeout(timer));
+  if (!call.over) answer(call, clock, refusal.status, refusal.body(), refusal.headers);
 }
 
 /** Answers a connection whose request could not even be read as HTTP. */

@@ -7,9 +7,8 @@ import { ApiError, unavailable } from '../platform/errors.ts';
 import { ObjectScan } from '../platform/json-scan.ts';
 import type { Journal } from '../spend/journal.ts';
 import type { Reserved, Spending } from '../spend/spending.ts';
-import type { Resume } from './body.ts';
 import type { Call } from './call.ts';
-import { LATER, type Verdict } from './verdict.ts';
+import { LATER, type Resume, type Verdict } from './verdict.ts';
 
 export function reserve(call: Call, journal: Journal, spending: Spending, resume: Resume): Verdict {
   const { json } = call;

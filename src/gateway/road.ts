@@ -10,7 +10,6 @@
 // on its connection; what idles or takes too long is ended by a sweep over the calls under way, once a second, which
 // is cheaper than a timer a call and exact to that second.
 
-import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { Bounds } from '../config/model.ts';
 import type { AddressRanges } from '../keys/model.ts';
 import type { KeyRegistry } from '../keys/registry.ts';
@@ -27,10 +26,11 @@ import { Admission } from './admit.ts';
 import { authenticate } from './authenticate.ts';
 import { authorize } from './authorize.ts';
 import { readBody } from './body.ts';
-import { Call } from './call.ts';
+import { Call, type Keeper } from './call.ts';
 import { forward } from './forward.ts';
 import type { Metrics } from './metrics.ts';
 import { answerModels } from './models.ts';
+import type { Peer } from './peer.ts';
 import { receive } from './receive.ts';
 import { record } from './record.ts';
 import { leaveRelay, relay } from './relay.ts';
@@ -64,7 +64,7 @@ const LAST_COUNTS_MS = 5_000;
 const SETTLE = 8;
 const END = 10;
 
-export class Road {
+export class Road implements Keeper {
   readonly #parts: RoadParts;
   readonly admission: Admission;
   readonly #underway = new Underway();
@@ -79,14 +79,14 @@ export class Road {
   }
 
   /** Takes a request on. It is answered, whatever happens; nothing is thrown. */
-  take(request: IncomingMessage, response: ServerResponse): void {
+  take(peer: Peer): void {
     const { clock } = this.#parts;
     const at = clock.now();
-    const call = new Call(request, response, newRequestId(at), at, clock.monotonic());
+    const call = new Call(peer, this, newRequestId(at), at, clock.monotonic());
     this.#underway.enter(call);
     // A connection that is kept would bring the next call to a server that is stopping.
-    if (this.#stopping) response.shouldKeepAlive = false;
-    response.on('close', () => this.#gone(call));
+    if (this.#stopping) peer.keepNoMore();
+    peer.watch(call);
     this.#go(call);
   }
 
@@ -162,7 +162,7 @@ export class Road {
   }
 
   /** The connection let go of the call: at its end as a rule, before it when the caller went away. */
-  #gone(call: Call): void {
+  gone(call: Call): void {
     this.#underway.leave(call);
     if (call.over) return;
     call.over = true;
@@ -184,7 +184,7 @@ export class Road {
       const idle = now - call.active;
       if (call.over || call.paused) {
         // The caller reads nothing of what waits for it.
-        if (idle > bounds.idleMs && call.response.writableLength > 0) call.response.destroy();
+        if (idle > bounds.idleMs && call.peer.unsent > 0) call.peer.destroy();
       } else if (call.receiving) {
         if (idle > bounds.idleMs) this.#late(call, 408, 'The request body did not arrive in time.');
       } else if (
@@ -222,7 +222,7 @@ export class Road {
     while (this.#underway.size > 0 && clock.monotonic() < until) {
       await new Promise((resolve) => setTimeout(resolve, 20));
     }
-    for (const call of this.#underway.calls()) call.response.destroy();
+    for (const call of this.#underway.calls()) call.peer.destroy();
     clearInterval(this.#sweeping);
     // Calls that were cut a moment ago are still being counted; each has a place in the journal.
     const last = clock.monotonic() + LAST_COUNTS_MS;

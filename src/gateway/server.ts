@@ -6,6 +6,8 @@ import type { Duplex } from 'node:stream';
 import type { Bounds } from '../config/model.ts';
 import { ApiError } from '../platform/errors.ts';
 import { EXPOSITION_TYPE } from '../platform/exposition.ts';
+import { NodePeer } from './node-peer.ts';
+import type { Peer } from './peer.ts';
 import { unknownUrl } from './receive.ts';
 import { refuseSocket } from './reply.ts';
 
@@ -18,7 +20,7 @@ const ADMINISTRATION = ['/v1/organization', '/v1/projects', '/v1/keygate'] as co
 
 export interface Doors {
   /** The data plane. */
-  readonly road: (request: IncomingMessage, response: ServerResponse) => void;
+  readonly road: (peer: Peer) => void;
   /** The Administration API. */
   readonly administration: (request: IncomingMessage, response: ServerResponse) => void;
   /** Resolves with what is wrong, or null when the server can serve. */
@@ -61,7 +63,7 @@ function dispatch(doors: Doors, side: Side, request: IncomingMessage, response: 
       : answerText(response, 200, EXPOSITION_TYPE, text);
   }
   if (side === 'administration') return answerError(response, unknownUrl(request.method ?? '', target));
-  doors.road(request, response);
+  doors.road(new NodePeer(request, response));
 }
 
 function isAdministration(target: string): boolean {

@@ -8,9 +8,8 @@ import type { Spending } from '../spend/spending.ts';
 import { noUsage } from '../spend/usage.ts';
 import type { OwnedObjects } from '../upstreams/objects.ts';
 import type { Admission } from './admit.ts';
-import type { Resume } from './body.ts';
 import type { Call } from './call.ts';
-import { LATER, type Verdict } from './verdict.ts';
+import { LATER, type Resume, type Verdict } from './verdict.ts';
 
 /** For what was written beyond a megabyte: the usual ratio of English. */
 const BYTES_A_TOKEN = 4;

@@ -54,6 +54,22 @@ export function rateLimitHeaders(standing: Standing): string[] {
   return headers;
 }
 
+/** The same as header lines of a reply. */
+export function rateLimitLines({ requests, tokens, projectTokens, images }: Standing): string {
+  return (
+    linesOf('requests', requests) +
+    linesOf('tokens', tokens) +
+    linesOf('project-tokens', projectTokens) +
+    linesOf('images', images)
+  );
+}
+
+function linesOf(name: string, tightest: Tightest): string {
+  if (tightest.pool === null) return '';
+  const { text } = tightest.pool.rate;
+  return `x-ratelimit-limit-${name}: ${text}\r\nx-ratelimit-remaining-${name}: ${tightest.remaining}\r\nx-ratelimit-reset-${name}: ${reset(tightest)}\r\n`;
+}
+
 /** A limit of 0 is never full again; its reset is its period. */
 function reset(tightest: Tightest): string {
   const ms = tightest.resetMs;

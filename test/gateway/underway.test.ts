@@ -1,12 +1,12 @@
-import type { IncomingMessage, ServerResponse } from 'node:http';
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { Call } from '../../src/gateway/call.ts';
+import { Call, type Keeper } from '../../src/gateway/call.ts';
+import type { Peer } from '../../src/gateway/peer.ts';
 import { Underway } from '../../src/gateway/underway.ts';
 import { newRequestId } from '../../src/platform/ids.ts';
 
 // Neither is looked at here.
-const nothing = {} as unknown as IncomingMessage & ServerResponse;
+const nothing = {} as unknown as Peer & Keeper;
 
 describe('the calls under way', () => {
   it('are exactly those that entered and have not left, in whatever order they leave', () => {

@@ -9,6 +9,7 @@
 
 import { connect as connectTcp, type LookupFunction, type Socket } from 'node:net';
 import { connect as connectTls } from 'node:tls';
+import { atEndOfTurn, type Flushed } from '../../platform/end-of-turn.ts';
 import { type ResponseHead, ResponseParser } from './response-parser.ts';
 
 export interface Origin {
@@ -55,7 +56,7 @@ const ONE_WRITE_BYTES = 64 * 1024;
 const KEEP_ALIVE_MARGIN_MS = 1_000;
 const UNSAFE = /[\r\n\0]/;
 
-export class Connection {
+export class Connection implements Flushed {
   /** When it became idle, on the owner's clock, and how long it may stay so. */
   idleSince = 0;
   idleMs: number;
@@ -67,6 +68,9 @@ export class Connection {
   readonly #parser: ResponseParser;
   #socket: Socket | null = null;
   #exchange: Exchange | null = null;
+  /** A request that leaves at the end of this turn: its head, and its body if that is short. */
+  #text = '';
+  #body: Buffer | null = null;
   #timer: NodeJS.Timeout | null = null;
 
   constructor(
@@ -89,17 +93,30 @@ export class Connection {
   send(method: string, head: string, body: Buffer | null, exchange: Exchange): void {
     this.#exchange = exchange;
     this.#parser.expect(method);
-    const socket = this.#socket ?? this.#connect();
+    if (this.#socket === null) this.#connect();
     const length = body === null ? '' : `content-length: ${body.length}\r\n`;
     const text = `${head}host: ${this.#origin.authority}\r\n${length}\r\n`;
-    if (body === null) socket.write(text, 'latin1');
-    else if (body.length <= ONE_WRITE_BYTES) socket.write(text + body.toString('latin1'), 'latin1');
-    else {
-      socket.cork();
+    // As a string the head and the body leave in one write; latin1 maps each byte to itself. Long bodies are not copied.
+    const short = body !== null && body.length <= ONE_WRITE_BYTES;
+    this.#text = short ? text + body.toString('latin1') : text;
+    this.#body = short ? null : body;
+    atEndOfTurn(this);
+  }
+
+  flush(): void {
+    const socket = this.#socket;
+    if (this.closed || socket === null || this.#text === '') return;
+    const [text, body] = [this.#text, this.#body];
+    this.#text = '';
+    this.#body = null;
+    if (body === null) {
       socket.write(text, 'latin1');
-      socket.write(body);
-      socket.uncork();
+      return;
     }
+    socket.cork();
+    socket.write(text, 'latin1');
+    socket.write(body);
+    socket.uncork();
   }
 
   /** The exchange can take more. */
@@ -139,7 +156,7 @@ export class Connection {
     exchange?.complete();
   }
 
-  #connect(): Socket {
+  #connect(): void {
     const { secure, host, port, socketPath } = this.#origin;
     const { lookup, connectMs, tls } = this.#options;
     const socket =
@@ -170,11 +187,13 @@ export class Connection {
     socket.on('close', () =>
       this.#fail(new ConnectionError('ECONNRESET', 'the provider closed the connection')),
     );
-    return socket;
   }
 
   #received(bytes: Buffer): void {
     if (this.closed) return;
+    if (this.#text !== '') {
+      return this.#fail(new ConnectionError('EBADRESPONSE', 'an answer came before its request was sent'));
+    }
     try {
       this.#parser.push(bytes);
     } catch (error) {
