@@ -123,9 +123,10 @@ class Loan implements DatabaseConnection {
     if (this.#failed) throw failedError();
     checkParameters(parameters);
     try {
-      const { rows, changed } = await this.#thread.ask('query', { sql, parameters });
+      const answer = await this.#thread.ask('query', { sql, parameters });
+      if (answer.columns === null) return { rows: [], numAffectedRows: answer.changed };
       // The shape of a row is what the query says, which Kysely knows and a driver cannot.
-      return { rows: (rows ?? []) as R[], ...(rows === null && { numAffectedRows: changed }) };
+      return { rows: objectsOf(answer.columns, answer.rows) as R[] };
     } catch (error) {
       this.#failed = this.#inTransaction;
       throw error;
@@ -163,6 +164,14 @@ class Loan implements DatabaseConnection {
     this.#over = true;
     this.#release();
   }
+}
+
+function objectsOf(columns: readonly string[], rows: readonly (readonly unknown[])[]): object[] {
+  return rows.map((values) => {
+    const row: Record<string, unknown> = {};
+    for (let at = 0; at < columns.length; at++) row[columns[at] ?? ''] = values[at];
+    return row;
+  });
 }
 
 function quoted(name: string): string {

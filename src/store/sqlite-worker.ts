@@ -34,7 +34,8 @@ const OPEN_WAIT_MS = 500;
 
 interface Prepared {
   readonly statement: StatementSync;
-  readonly returnsRows: boolean;
+  /** Null: it returns no rows. */
+  readonly columns: readonly string[] | null;
 }
 
 class Database {
@@ -90,13 +91,13 @@ class Database {
   }
 
   query({ sql, parameters }: Query): QueryAnswer {
-    const { statement, returnsRows } = this.#prepare(sql);
-    if (!returnsRows) return { rows: null, changed: BigInt(statement.run(...parameters).changes) };
-    const rows: Record<string, unknown>[] = [];
+    const { statement, columns } = this.#prepare(sql);
+    if (columns === null) return { columns, changed: BigInt(statement.run(...parameters).changes) };
+    const rows: unknown[][] = [];
     for (const row of statement.iterate(...parameters)) {
-      if (rows.push(row) > MAX_ROWS) throw tooManyRows();
+      if (rows.push(valuesOf(row)) > MAX_ROWS) throw tooManyRows();
     }
-    return { rows, changed: BigInt(rows.length) };
+    return { columns, rows };
   }
 
   begin(): null {
@@ -142,8 +143,8 @@ class Database {
          from api_keys where rowid > ? and revoked_at is null order by rowid limit ?)`,
     );
     const row = statement.get(after, limit);
-    const [count, last, json] = [row?.['count'], row?.['last'], row?.['json']];
-    if (typeof count !== 'number' || typeof last !== 'number' || !(json instanceof Uint8Array)) {
+    const [count, last, json] = row === undefined ? [] : valuesOf(row);
+    if (typeof count !== 'number' || typeof last !== 'number' || !isBytes(json)) {
       return { count: 0, last: after, json: new Uint8Array() };
     }
     return { count, last, json };
@@ -171,7 +172,9 @@ class Database {
     if (prepared) this.#prepared.delete(sql);
     else {
       const statement = this.#db.prepare(sql);
-      prepared = { statement, returnsRows: statement.columns().length > 0 };
+      const columns = statement.columns().map(({ name }) => name);
+      statement.setReturnArrays(true);
+      prepared = { statement, columns: columns.length > 0 ? columns : null };
     }
     this.#prepared.set(sql, prepared);
     if (this.#prepared.size > STATEMENTS) {
@@ -182,6 +185,16 @@ class Database {
     }
     return prepared;
   }
+}
+
+/** A row of a statement that returns lists, which the types of `node:sqlite` do not tell from one that returns objects. */
+function valuesOf(row: unknown): unknown[] {
+  if (!Array.isArray(row)) throw new TypeError('a row is not a list');
+  return row;
+}
+
+function isBytes(value: unknown): value is Uint8Array<ArrayBuffer> {
+  return value instanceof Uint8Array && value.buffer instanceof ArrayBuffer;
 }
 
 class OpeningError extends Error {

@@ -29,7 +29,7 @@ export function reportsApi({ store, clock }: ControlPlaneDeps, { admin }: Authen
     app.openapi(route, async (c) => {
       const { organizationId } = c.get('principal');
       const parameters = readParameters(report, c.req.queries(), clock.now());
-      const read = await readReport(store.db, organizationId, report.kind, parameters, pageEnd(parameters));
+      const read = await readReport(store, organizationId, report.kind, parameters, pageEnd(parameters));
       return c.json(pageObject(report, parameters, read), 200);
     });
   }

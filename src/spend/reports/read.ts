@@ -1,19 +1,25 @@
 // Reads sums for a report from the roll-ups, never from events: what is read grows with the number of buckets and
 // series, not with the number of calls.
 //
+// Two ways to the same rows. The range of time is scanned, and each row's series looked at; or, where few series are asked
+// for (one project among hundreds), each of them is looked up in each bucket. PostgreSQL chooses by itself; SQLite, which
+// keeps no statistics of such ranges, is told.
+//
 // Bounds: a page ends early, at the end of a bucket, when it has PAGE_ROWS results; one bucket alone may have
 // BUCKET_ROWS, and beyond that the query is refused.
 
 import { type RawBuilder, sql } from 'kysely';
 import { invalidParameter } from '../../access/validation.ts';
 import type { UsageSeriesTable } from '../../store/schema-usage.ts';
-import type { Db } from '../../store/store.ts';
+import type { Store } from '../../store/store.ts';
 import { SUM_NAMES, type SumColumn, WIDTHS } from '../rollup/model.ts';
 import { type Group, IMAGE_SOURCES, type Kind, LINE_ITEMS } from './model.ts';
 import type { Parameters } from './parameters.ts';
 
 const PAGE_ROWS = 5_000;
 const BUCKET_ROWS = 50_000;
+/** Look-ups of a series in a bucket that one query makes at most; beyond, scanning is as fast. */
+const LOOKUPS = 20_000;
 
 export interface ReportRow {
   /** The bucket's start, in milliseconds. */
@@ -56,7 +62,7 @@ export function columnOf(group: Group): GroupColumn | undefined {
 
 /** @param untilMs the end of the last bucket that is wanted, exclusive */
 export async function readReport(
-  db: Db,
+  store: Pick<Store, 'db' | 'kind'>,
   organizationId: string,
   kind: Kind,
   parameters: Parameters,
@@ -64,8 +70,12 @@ export async function readReport(
 ): Promise<Read> {
   if (kind.of === 'nothing') return { rows: [], untilMs };
   const rows: ReportRow[] = [];
+  const conditions = conditionsOf(organizationId, kind, parameters);
+  const buckets =
+    store.kind === 'sqlite' ? await bucketsToLookUp(store.db, conditions, parameters, untilMs) : null;
   for (;;) {
-    const more = await readRows(db, organizationId, kind, parameters, untilMs, rows.length);
+    const source = { buckets, conditions, offset: rows.length };
+    const more = await readRows(store.db, kind, parameters, untilMs, source);
     rows.push(...more);
     if (more.length < PAGE_ROWS) return { rows, untilMs };
     const last = rows.at(-1)?.start ?? untilMs;
@@ -80,13 +90,48 @@ export async function readReport(
   }
 }
 
+interface Conditions {
+  /** On the series alone. */
+  readonly series: readonly RawBuilder<unknown>[];
+  /** On a row of sums, which may name its series. */
+  readonly sums: readonly RawBuilder<unknown>[];
+}
+
+interface Source {
+  /** The starts of the buckets in which series are looked up; null: the range of time is scanned. */
+  readonly buckets: readonly number[] | null;
+  readonly conditions: Conditions;
+  readonly offset: number;
+}
+
+const AND = sql` and `;
+
+/** Null where there are too many buckets or series for it. */
+async function bucketsToLookUp(
+  db: Store['db'],
+  { series }: Conditions,
+  { width, fromMs }: Parameters,
+  untilMs: number,
+): Promise<readonly number[] | null> {
+  const { ms } = WIDTHS[width];
+  const buckets = Math.ceil((untilMs - fromMs) / ms);
+  const most = Math.floor(LOOKUPS / Math.max(1, buckets));
+  if (most === 0) return null;
+  const { rows } = await sql<{ found: number }>`
+    select count(*) as found from (
+      select 1 from usage_series as series where ${sql.join(series, AND)} limit ${sql.lit(most + 1)})`.execute(
+    db,
+  );
+  if ((rows[0]?.found ?? 0) > most) return null;
+  return Array.from({ length: buckets }, (_, at) => fromMs + at * ms);
+}
+
 async function readRows(
-  db: Db,
-  organizationId: string,
+  db: Store['db'],
   kind: Kind,
   parameters: Parameters,
   untilMs: number,
-  offset: number,
+  { buckets, conditions, offset }: Source,
 ): Promise<ReportRow[]> {
   const { groups, width, fromMs } = parameters;
   const columns = [...new Set(groups.map(columnOf))].filter((column) => column !== undefined);
@@ -100,20 +145,24 @@ async function readRows(
   const totals = !needsOwners(parameters);
   const sums = WIDTHS[width][totals ? 'totals' : 'table'];
   const costs = totals ? 'usage_costs_totals' : 'usage_costs';
-  const conditions = [
-    sql`series.id = sums.series`,
-    sql`sums.start >= ${fromMs}`,
-    sql`sums.start < ${untilMs}`,
-    sql`series.organization_id = ${organizationId}`,
-    ...conditionsOf(kind, parameters),
-  ];
-  // The range of time first, then each row's series by its number: `cross join` keeps SQLite to that order.
-  const { rows } = await sql<Row>`
-    select ${sql.join([...keys, ...(lines ? LINE_SUMS : sumsOf(kind))])}, cast(sum(sums.cost) as text) as nano
-    from ${sql.table(lines ? costs : sums)} as sums cross join usage_series as series
-    where ${sql.join(conditions, sql` and `)}
-    group by ${sql.join(keys)} order by ${sql.join(keys)}
-    limit ${sql.lit(PAGE_ROWS)} offset ${sql.lit(offset)}`.execute(db);
+  const table = sql.table(lines ? costs : sums);
+  const select = sql`${sql.join([...keys, ...(lines ? LINE_SUMS : sumsOf(kind))])}, cast(sum(sums.cost) as text) as nano`;
+  const order = sql`group by ${sql.join(keys)} order by ${sql.join(keys)}
+    limit ${sql.lit(PAGE_ROWS)} offset ${sql.lit(offset)}`;
+  const scanned = [sql`series.id = sums.series`, sql`sums.start >= ${fromMs}`, sql`sums.start < ${untilMs}`];
+  // `cross join` keeps SQLite to the order in which the tables stand.
+  const { rows } =
+    buckets === null
+      ? await sql<Row>`
+          select ${select} from ${table} as sums cross join usage_series as series
+          where ${sql.join([...scanned, ...conditions.series, ...conditions.sums], AND)} ${order}`.execute(db)
+      : await sql<Row>`
+          with chosen as materialized (
+            select * from usage_series as series where ${sql.join(conditions.series, AND)})
+          select ${select} from json_each(${JSON.stringify(buckets)}) as bucket
+          cross join chosen as series cross join ${table} as sums
+          where ${sql.join([sql`sums.start = bucket.value`, sql`sums.series = series.id`, ...conditions.sums], AND)}
+          ${order}`.execute(db);
   return rows.map((row) => rowOf(row, columns, byLine));
 }
 
@@ -148,13 +197,17 @@ function neededOf(kind: Kind): readonly SumColumn[] {
   }
 }
 
-function conditionsOf(kind: Kind, { filters, batch, withTests }: Parameters): RawBuilder<unknown>[] {
-  const conditions: RawBuilder<unknown>[] = [];
+function conditionsOf(organizationId: string, kind: Kind, parameters: Parameters): Conditions {
+  const { filters, batch, withTests } = parameters;
+  const conditions: RawBuilder<unknown>[] = [sql`series.organization_id = ${organizationId}`];
+  const sums: RawBuilder<unknown>[] = [];
   const among = (column: string, values: readonly string[] | undefined) => {
     if (values) conditions.push(sql`${sql.ref(`series.${column}`)} in (${sql.join(values)})`);
   };
+  // The series of totals, which have no key.
+  if (!needsOwners(parameters)) among('key_id', ['']);
   if (kind.of === 'family') among('family', [kind.family]);
-  if (kind.of === 'searches') conditions.push(sql`sums.searches > 0`);
+  if (kind.of === 'searches') sums.push(sql`sums.searches > 0`);
   if (!withTests) conditions.push(sql`series.test = 0`);
   if (batch !== null) conditions.push(sql`series.batch = ${batch ? 1 : 0}`);
   among('project_id', filters.project_ids);
@@ -170,8 +223,8 @@ function conditionsOf(kind: Kind, { filters, batch, withTests }: Parameters): Ra
     const names = sql.join(filters.models);
     conditions.push(sql`(series.model in (${names}) or series.model_asked in (${names}))`);
   }
-  if (filters.line_items) conditions.push(sql`(${sql.join(filters.line_items.map(lineIs), sql` or `)})`);
-  return conditions;
+  if (filters.line_items) sums.push(sql`(${sql.join(filters.line_items.map(lineIs), sql` or `)})`);
+  return { series: conditions, sums };
 }
 
 /** `gpt-6.1-sol, input_tokens`: the model's name may hold a comma, the line's does not. */
