@@ -7,6 +7,8 @@ import { getRequestListener } from '@hono/node-server';
 import { bootstrap } from './access/bootstrap.ts';
 import { type ControlPlaneDeps, createControlPlane } from './access/control-plane.ts';
 import type { Config } from './config/model.ts';
+import { controlsPart } from './controls/control-part.ts';
+import { openPseudonyms, type Pseudonyms } from './controls/pseudonyms.ts';
 import { authenticateAdmin } from './gateway/administration.ts';
 import { callerAddressOf } from './gateway/authorize.ts';
 import { Metrics } from './gateway/metrics.ts';
@@ -100,7 +102,17 @@ export async function runServer(config: Config, io: Io): Promise<RunningServer> 
       onError: (error) => log.error('spending', error),
     });
     closing.add(() => money.close());
-    const { road, routes, journal, metrics } = makeRoad(config, store, registry, limits, money, log, closing);
+    const pseudonyms = await openPseudonyms(store);
+    const { road, routes, journal, metrics } = makeRoad(
+      config,
+      store,
+      registry,
+      pseudonyms,
+      limits,
+      money,
+      log,
+      closing,
+    );
 
     let draining = false;
     const proxies = config.trustedProxies.length === 0 ? null : addressRanges(config.trustedProxies);
@@ -115,6 +127,7 @@ export async function runServer(config: Config, io: Io): Promise<RunningServer> 
       limitsPart({ ...administration, ...limits, callable, uploadBytes: config.bounds.uploadBytes }),
       spendPart(administration),
       identityPart({ ...administration, outgoing: reachable }),
+      controlsPart(administration),
     ]);
     const doors: Doors = {
       road: (peer) => road.take(peer),
@@ -169,6 +182,7 @@ function makeRoad(
   config: Config,
   store: Store,
   registry: KeyRegistry,
+  pseudonyms: Pseudonyms,
   { limits }: OpenLimits,
   { spending }: OpenSpending,
   log: Log,
@@ -200,6 +214,7 @@ function makeRoad(
     spending,
     counter,
     metrics,
+    pseudonyms,
     proxies: config.trustedProxies.length === 0 ? null : addressRanges(config.trustedProxies),
     complain: (error) => log.error('road', error),
   });

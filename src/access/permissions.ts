@@ -75,6 +75,19 @@ export const RULES: Readonly<Record<string, Rule>> = {
   [`DELETE ${PROJECT}/service_accounts/{service_account_id}`]: ACCOUNTS_WRITE,
   [`POST ${PROJECT}/service_accounts/{service_account_id}/api_keys`]: ACCOUNTS_WRITE,
 
+  // What a project may ask for, and what is kept of it: the last is the organization's promise to its customers
+  [`GET ${PROJECT}/model_permissions`]: PROJECT_READ,
+  [`POST ${PROJECT}/model_permissions`]: PROJECT_WRITE,
+  [`DELETE ${PROJECT}/model_permissions`]: PROJECT_WRITE,
+  [`GET ${PROJECT}/hosted_tool_permissions`]: PROJECT_READ,
+  [`POST ${PROJECT}/hosted_tool_permissions`]: PROJECT_WRITE,
+  [`GET ${PROJECT}/service_tier_settings`]: PROJECT_READ,
+  [`POST ${PROJECT}/service_tier_settings`]: PROJECT_WRITE,
+  [`GET ${ORGANIZATION}/data_retention`]: ORGANIZATION_READ,
+  [`POST ${ORGANIZATION}/data_retention`]: ORGANIZATION_WRITE,
+  [`GET ${PROJECT}/data_retention`]: PROJECT_READ,
+  [`POST ${PROJECT}/data_retention`]: ORGANIZATION_WRITE,
+
   // Usage and costs
   [`GET ${ORGANIZATION}/usage/completions`]: USAGE,
   [`GET ${ORGANIZATION}/usage/embeddings`]: USAGE,

@@ -2,6 +2,7 @@
 // project or organization, or used from the wrong address, is 401, as published; a valid key without the right is 403;
 // what another project owns does not exist.
 
+import type { Pseudonyms } from '../controls/pseudonyms.ts';
 import { plainAddress } from '../keys/addresses.ts';
 import {
   addressNotAllowed,
@@ -14,12 +15,14 @@ import { ApiError } from '../platform/errors.ts';
 import type { OwnedObjects } from '../upstreams/objects.ts';
 import type { Route, Routes } from '../upstreams/routes.ts';
 import type { Call, ProjectPrincipal } from './call.ts';
+import { hold, mayName } from './controls.ts';
 import type { Operation } from './operations.ts';
 import { LATER, type Resume, type Verdict } from './verdict.ts';
 
 const REFERENCES_MAX = 200;
 
 export interface Rights {
+  readonly pseudonyms: Pseudonyms;
   readonly routes: Routes;
   readonly objects: OwnedObjects;
   /** Addresses whose X-Forwarded-For is believed; null: none. */
@@ -36,6 +39,11 @@ export function authorize(call: Call, rights: Rights, resume: Resume): Verdict {
     checkAddress(call, principal, rights.proxies) ??
     checkOperation(principal, operation);
   if (refusal !== null) return refusal;
+  const { controls } = principal.project;
+  if (controls !== null) {
+    const held = hold(call, principal, controls, rights.pseudonyms);
+    if (held !== null) return held;
+  }
   if (operation.objects === 'reads' || operation.objects === 'deletes') {
     return toOwner(call, principal, call.parameters[0] ?? '', rights, resume);
   }
@@ -59,10 +67,20 @@ function checkHeaders(call: Call, principal: ProjectPrincipal): ApiError | null 
   return null;
 }
 
-function checkAddress(call: Call, principal: Principal, proxies: AddressRanges | null): ApiError | null {
-  if (principal.addresses === null) return null;
+/** The key's own ranges, its project's lists and its organization's: the caller must be in each that there is. */
+function checkAddress(
+  call: Call,
+  principal: ProjectPrincipal,
+  proxies: AddressRanges | null,
+): ApiError | null {
+  const own = principal.addresses;
+  const projects = principal.project.controls?.addresses ?? null;
+  const organizations = principal.organization.addresses;
+  if (own === null && projects === null && organizations === null) return null;
   const address = callerAddressOf(call.peer.socket.remoteAddress, call.head.forwardedFor, proxies);
-  return principal.addresses.includes(address) ? null : addressNotAllowed();
+  if (own !== null && !own.includes(address)) return addressNotAllowed();
+  if (projects !== null && !projects.includes(address)) return addressNotAllowed('project');
+  return organizations === null || organizations.includes(address) ? null : addressNotAllowed('organization');
 }
 
 /**
@@ -105,18 +123,30 @@ function findRoute(
   routes: Routes,
 ): ApiError | null {
   const model = call.asked.model ?? (operation.meter === 'moderations' ? 'omni-moderation-latest' : '');
-  const refusal = checkModel(principal, model);
-  if (refusal !== null) return refusal;
-  const route = routes.find(model, principal.type === 'test');
-  if (route === undefined) return unknownModel(model, routes);
+  const route = permittedRoute(principal, model, routes);
+  if (route instanceof ApiError) return route;
   call.route = route;
   return null;
 }
 
-/** Whether this key may name this model. */
-export function checkModel(principal: ProjectPrincipal, model: string): ApiError | null {
-  if (principal.models === null || principal.models.has(model)) return null;
-  return new ApiError(403, `Project \`${principal.project.id}\` does not have access to model \`${model}\``, {
+/** Where a call of this key that names `model` may go: its key, its project and its environment have a say. */
+export function permittedRoute(principal: ProjectPrincipal, model: string, routes: Routes): Route | ApiError {
+  const { project, models } = principal;
+  if (models !== null && !models.has(model)) return modelDenied(project.id, model);
+  const rule = project.controls?.models ?? null;
+  if (rule !== null && !mayName(rule, model)) return modelDenied(project.id, model);
+  const route = routes.find(model, principal.type === 'test');
+  if (route === undefined) return unknownModel(model, routes);
+  if (rule === null || rule.mode === 'allow_list') return route;
+  // What is denied is not reached under another name either; a name on the list of the allowed is allowed as it is.
+  const targets = route.targets.filter((target) => mayName(rule, target.model));
+  if (targets.length === route.targets.length) return route;
+  return targets.length === 0 ? modelDenied(project.id, model) : { model: route.model, targets };
+}
+
+/** The platform's refusal of a model that a project may not use. */
+export function modelDenied(projectId: string, model: string): ApiError {
+  return new ApiError(403, `Project \`${projectId}\` does not have access to model \`${model}\``, {
     code: 'model_not_found',
   });
 }

@@ -107,6 +107,8 @@ export class Call implements Watcher {
   asked: Asked = NOTHING_ASKED;
   /** A JSON body, parsed: kept until it was looked at for what it may cost. */
   json: Readonly<Record<string, unknown>> | null = null;
+  /** Members of a JSON body that its project's controls set before it is sent: name, JSON text. */
+  members: ReadonlyMap<string, string> | null = null;
 
   // authenticate
   principal: Principal | null = null;

@@ -204,10 +204,11 @@ function bodyFor(call: Call, target: Target): Buffer | ApiError {
   const renamed = model !== null && target.model !== model;
   const bound = call.reservation?.boundFor(target.provider.name) ?? null;
   const addsUsage = stream && !wantsUsage && (call.meter === 'chat' || call.meter === 'completions');
-  if (!renamed && !addsUsage && bound === null) return body;
+  if (!renamed && !addsUsage && bound === null && call.members === null) return body;
   if (call.operation?.body === 'multipart')
     return renamed ? renameInForm(call, body, model, target.model) : body;
-  const sent = edited(body, renamed ? target.model : null, addsUsage);
+  let sent = edited(body, renamed ? target.model : null, addsUsage);
+  if (call.members !== null) for (const [name, value] of call.members) sent = withMember(sent, name, value);
   return bound === null ? sent : withMember(sent, bound.name, String(bound.tokens));
 }
 

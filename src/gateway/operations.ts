@@ -31,6 +31,8 @@ export interface Operation {
   /** How its usage is read from its reply, and from its stream. */
   readonly meter: Meter;
   readonly objects: ObjectRule;
+  /** It keeps what it is given on a disk of ours (files, batches): refused where data retention is zero. */
+  readonly keepsContent?: boolean;
   /** `provider`: forwarded. `here`: answered by keygate. `no`: known, and refused with a reason. */
   readonly served: 'provider' | 'here' | 'no';
 }

@@ -11,6 +11,7 @@
 // is cheaper than a timer a call and exact to that second.
 
 import type { Bounds } from '../config/model.ts';
+import type { Pseudonyms } from '../controls/pseudonyms.ts';
 import type { AddressRanges } from '../keys/model.ts';
 import type { KeyRegistry } from '../keys/registry.ts';
 import type { RateLimits } from '../limits/rate-limits.ts';
@@ -52,6 +53,7 @@ export interface RoadParts {
   readonly counter: TokenCounter;
   readonly metrics: Metrics;
   readonly proxies: AddressRanges | null;
+  readonly pseudonyms: Pseudonyms;
   /** Told of faults that are ours; never of a key or a body. */
   readonly complain: (error: unknown) => void;
 }

@@ -67,8 +67,13 @@ export function missingScope(scope: string): ApiError {
 }
 
 /** The key is right, but not from this address; 401 as the platform's IP allowlist answers. */
-export function addressNotAllowed(): ApiError {
-  return new ApiError(401, 'IP not authorized: this API key may not be used from your address.', {
+export function addressNotAllowed(whose: 'key' | 'project' | 'organization' = 'key'): ApiError {
+  const what = {
+    key: 'this API key',
+    project: 'keys of this project',
+    organization: 'keys of this organization',
+  };
+  return new ApiError(401, `IP not authorized: ${what[whose]} may not be used from your address.`, {
     code: 'ip_not_authorized',
   });
 }

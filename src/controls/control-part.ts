@@ -1,0 +1,18 @@
+// What settings bring to the control plane.
+
+import type { ControlPart } from '../access/control-plane.ts';
+import type { ControlPlaneDeps } from '../access/http.ts';
+import { hostedToolsApi, modelPermissionsApi, serviceTiersApi } from './permissions-api.ts';
+import { dataRetentionApi } from './retention-api.ts';
+
+export function controlsPart(deps: ControlPlaneDeps): ControlPart {
+  return {
+    routes(auth) {
+      const app = modelPermissionsApi(deps, auth);
+      app.route('/', hostedToolsApi(deps, auth));
+      app.route('/', serviceTiersApi(deps, auth));
+      app.route('/', dataRetentionApi(deps, auth));
+      return app;
+    },
+  };
+}
