@@ -15,6 +15,7 @@ import { Metrics } from './gateway/metrics.ts';
 import { Road } from './gateway/road.ts';
 import { type Doors, listener, type Side } from './gateway/server.ts';
 import { identityPart } from './identity/control-part.ts';
+import { openIdentity } from './identity/open.ts';
 import { addressRanges } from './keys/addresses.ts';
 import { KeyRegistry } from './keys/registry.ts';
 
@@ -81,6 +82,15 @@ export async function runServer(config: Config, io: Io): Promise<RunningServer> 
     const registry = new KeyRegistry({ clock, onError: (error) => log.error('keys', error) });
     await registry.load(store);
     closing.add(registry.follow(store));
+    const identity = await openIdentity({
+      config: config.identity,
+      store,
+      registry,
+      clock,
+      outgoing: reachable,
+      onError: (error) => log.error('identity', error),
+    });
+    closing.add(() => identity.close());
     const limits = await openLimits({
       config: config.limits,
       redisUrl: config.redisUrl,
@@ -138,6 +148,17 @@ export async function runServer(config: Config, io: Io): Promise<RunningServer> 
             request.headers.get('x-forwarded-for'),
             proxies,
           ),
+        }),
+      ),
+      token: getRequestListener((request, { incoming }) =>
+        identity.tokenEndpoint.answer(request, {
+          remoteAddress: callerAddressOf(
+            incoming.socket.remoteAddress,
+            request.headers.get('x-forwarded-for'),
+            proxies,
+          ),
+          certificate: null,
+          dpop: async () => null,
         }),
       ),
       readiness: async () =>

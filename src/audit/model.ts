@@ -39,6 +39,9 @@ export type AuditEventType =
   | 'workload_identity_provider_mapping.created'
   | 'workload_identity_provider_mapping.updated'
   | 'workload_identity_provider_mapping.deleted'
+  /** keygate's own: a proof of identity became an access token, or did not. */
+  | 'access_token.issued'
+  | 'access_token.refused'
   /** keygate's own: a valid key was used on the Administration API without the right. */
   | 'administration.refused';
 
@@ -51,6 +54,13 @@ export type AuditActor =
         readonly type: 'user' | 'service_account';
         readonly owner_id: string;
       };
+      readonly ip_address: string | null;
+    }
+  /** A workload that presented a proof of identity; its subject once that was verified. */
+  | {
+      readonly type: 'workload';
+      readonly provider_id: string;
+      readonly subject: string | null;
       readonly ip_address: string | null;
     }
   | { readonly type: 'setup' }

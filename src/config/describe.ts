@@ -95,6 +95,8 @@ function settingText(name: SettingName, config: Config): string | null {
       return String(config.spend.replyTokens);
     case 'trustedProxies':
       return show(SETTINGS.trustedProxies, config.trustedProxies);
+    case 'accessTokenLifetimeMs':
+      return show(SETTINGS.accessTokenLifetimeMs, config.identity.accessTokenLifetimeMs);
     case 'outgoingAllowPrivate':
       return show(SETTINGS.outgoingAllowPrivate, config.outgoing.allowPrivate);
     default:

@@ -83,6 +83,7 @@ export function loadConfig(input: LoadInput): Loaded {
     bootstrapAdminKey,
     trustedProxies: value('trustedProxies') ?? [],
     outgoing: { allowPrivate: value('outgoingAllowPrivate') ?? [] },
+    identity: { accessTokenLifetimeMs: value('accessTokenLifetimeMs') ?? 0 },
     bounds,
     providers,
     models: readModels(file.models, known, name, problems),

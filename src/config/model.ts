@@ -100,6 +100,12 @@ export interface SecretsConfig {
   readonly keyLifetimeMs: number;
 }
 
+/** What the configuration says about identity beyond the key. */
+export interface IdentityConfig {
+  /** The longest life of an access token, in milliseconds. */
+  readonly accessTokenLifetimeMs: number;
+}
+
 export interface Config {
   readonly host: string;
   readonly port: number;
@@ -114,6 +120,7 @@ export interface Config {
   readonly trustedProxies: readonly string[];
   /** Where addresses that people enter may lead beside the public Internet: CIDR ranges and host names. */
   readonly outgoing: { readonly allowPrivate: readonly string[] };
+  readonly identity: IdentityConfig;
   readonly bounds: Bounds;
   readonly providers: readonly ProviderConfig[];
   readonly models: readonly ModelConfig[];

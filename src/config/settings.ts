@@ -66,6 +66,7 @@ export interface SettingValues extends Bounds {
   readonly keyLifetimeMs: number;
   readonly trustedProxies: readonly string[];
   readonly outgoingAllowPrivate: readonly string[];
+  readonly accessTokenLifetimeMs: number;
   readonly whenRedisIsAway: Config['limits']['whenRedisIsAway'];
   readonly redisTimeoutMs: number;
   readonly unpriced: Config['spend']['unpriced'];
@@ -191,6 +192,14 @@ export const SETTINGS: { readonly [N in SettingName]: Setting<SettingValues[N]> 
     about:
       'Where webhooks, key sets, key services and other addresses that people enter may lead beside the public ' +
       'Internet; only these may also be without TLS.',
+  }),
+  accessTokenLifetimeMs: setting({
+    path: 'access_tokens.lifetime',
+    env: 'KEYGATE_ACCESS_TOKEN_LIFETIME',
+    kind: time({ min: MINUTE, max: HOUR }),
+    standard: HOUR,
+    about:
+      'How long an access token lasts that was given for a proof of identity; never longer than the proof itself.',
   }),
   whenRedisIsAway: setting({
     path: 'limits.when_redis_is_away',

@@ -23,6 +23,8 @@ export interface Doors {
   readonly road: (peer: Peer) => void;
   /** The Administration API. */
   readonly administration: (request: IncomingMessage, response: ServerResponse) => void;
+  /** POST /oauth/token */
+  readonly token: (request: IncomingMessage, response: ServerResponse) => void;
   /** Resolves with what is wrong, or null when the server can serve. */
   readonly readiness: () => Promise<string | null>;
   /** The exposition, or a refusal for a key without the right. */
@@ -63,6 +65,9 @@ function dispatch(doors: Doors, side: Side, request: IncomingMessage, response: 
       : answerText(response, 200, EXPOSITION_TYPE, text);
   }
   if (side === 'administration') return answerError(response, unknownUrl(request.method ?? '', target));
+  if (target === '/oauth/token') {
+    return ambiguous(request) ? refuseTwoHosts(response) : doors.token(request, response);
+  }
   doors.road(new NodePeer(request, response));
 }
 

@@ -26,6 +26,9 @@ const PREFIXES = {
   test: 'sk-test-',
 } as const satisfies Record<KeyType, string>;
 
+/** What access tokens begin with; whether one is genuine is for its signature to say (src/identity/tokens). */
+export const TOKEN_PREFIX = 'sk-wif-';
+
 const KINDS = Object.entries(PREFIXES).map(([type, prefix]) => ({ type: type as KeyType, prefix }));
 
 /** What every key carries in its middle: base64 of "keygate", without padding. */
@@ -51,7 +54,7 @@ export const KEY_PATTERN = /sk-(?:proj|svcacct|admin|test)-[0-9A-Za-z]{22}a2V5Z2
 export type KeyFlaw = 'legacy' | 'foreign' | 'malformed' | 'checksum';
 
 export type ParsedKey =
-  | { readonly ok: true; readonly type: KeyType }
+  | { readonly ok: true; readonly type: KeyType | 'access_token' | 'session' }
   | { readonly ok: false; readonly reason: KeyFlaw };
 
 // Shared, because this runs on every call: nothing is allocated for a reply.
@@ -60,6 +63,7 @@ const FOUND = KINDS.map(({ type, prefix }) => {
   return { prefix, crc: ~crc32(prefix), parsed };
 });
 type Found = (typeof FOUND)[number];
+const ACCESS_TOKEN: ParsedKey = { ok: true, type: 'access_token' };
 const LEGACY: ParsedKey = { ok: false, reason: 'legacy' };
 const FOREIGN: ParsedKey = { ok: false, reason: 'foreign' };
 const MALFORMED: ParsedKey = { ok: false, reason: 'malformed' };
@@ -90,6 +94,7 @@ export function parseKey(text: string): ParsedKey {
   for (const found of FOUND) {
     if (text.startsWith(found.prefix)) return checkBody(text, found);
   }
+  if (text.startsWith(TOKEN_PREFIX)) return ACCESS_TOKEN;
   return isLegacy(text) ? LEGACY : FOREIGN;
 }
 
@@ -163,5 +168,6 @@ export function maskPresented(text: string): string {
 const STARS = '************';
 
 function prefixOf(text: string): string {
+  if (text.startsWith(TOKEN_PREFIX)) return TOKEN_PREFIX;
   return KINDS.find(({ prefix }) => text.startsWith(prefix))?.prefix ?? '';
 }

@@ -7,7 +7,8 @@ import type { Attribution } from '../audit/model.ts';
 import { newId, type ProjectId } from '../platform/ids.ts';
 import type { Store, Tx } from '../store/store.ts';
 import { digestBytes, digestKey, mintKey, redact } from './format.ts';
-import type { KeyType } from './model.ts';
+import type { Confirmation, KeyType } from './model.ts';
+import { confirmationText } from './rows.ts';
 import type { StoredKey } from './store.ts';
 
 /** The longest life that may be asked for, in seconds: one year, as the platform has it. */
@@ -26,6 +27,8 @@ export interface KeyLimits {
   readonly models?: readonly string[] | null;
   /** Canonical CIDR ranges; null: every address. */
   readonly addresses?: readonly string[] | null;
+  /** What its presenter must prove beside knowing it; null: nothing. */
+  readonly confirmation?: Confirmation | null;
   /** From now; null: it does not expire. */
   readonly expiresInSeconds?: number | null;
 }
@@ -48,7 +51,13 @@ export interface IssuedKey {
 
 export async function issueKey(store: Store, tx: Tx, by: Attribution, order: KeyOrder): Promise<IssuedKey> {
   const value = order.existing ?? mintKey(order.type);
-  const { scopes = [], models = null, addresses = null, expiresInSeconds = null } = order;
+  const {
+    scopes = [],
+    models = null,
+    addresses = null,
+    expiresInSeconds = null,
+    confirmation = null,
+  } = order;
   const key: StoredKey = {
     id: newId('key_'),
     organization_id: by.organizationId,
@@ -66,6 +75,7 @@ export async function issueKey(store: Store, tx: Tx, by: Attribution, order: Key
     expires_at: expiresInSeconds === null ? null : by.at + expiresInSeconds * 1000,
     last_used_at: null,
     revoked_at: null,
+    confirmation: confirmation && confirmationText(confirmation),
   };
   await tx.insertInto('api_keys').values(key).execute();
   await append(tx, {
@@ -82,6 +92,7 @@ export async function issueKey(store: Store, tx: Tx, by: Attribution, order: Key
         models,
         addresses,
         expires_at: key.expires_at,
+        confirmation: key.confirmation,
       },
     },
   });

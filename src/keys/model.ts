@@ -54,6 +54,18 @@ export interface Principal {
   readonly addresses: AddressRanges | null;
   /** Milliseconds since the epoch; 0: never. */
   readonly expiresAt: number;
+  /** What its presenter must prove beside knowing it; null: nothing. */
+  readonly confirmation: Confirmation | null;
+}
+
+/**
+ * The key that a key or token is bound to: by a proof with each call (DPoP, RFC 9449) or by the client certificate of
+ * the connection (RFC 8705).
+ */
+export interface Confirmation {
+  readonly kind: 'dpop' | 'certificate';
+  /** `jkt` (RFC 7638) or `x5t#S256`: a SHA-256 in base64url. */
+  readonly thumbprint: string;
 }
 
 export interface AddressRanges {

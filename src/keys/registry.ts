@@ -36,6 +36,11 @@ export interface KeyRegistryOptions {
   readonly every?: Every;
 }
 
+/** Something that knows keys which are not stored as such: access tokens, sessions. */
+export interface PrincipalSource {
+  find(presented: string, digest: string): Principal | undefined;
+}
+
 export class KeyRegistry {
   readonly #clock: Clock;
   readonly #onError: (error: unknown) => void;
@@ -44,6 +49,7 @@ export class KeyRegistry {
   readonly #states = new States();
   readonly #reader = new EntryReader();
   readonly #lastUsed = new LastUsed();
+  readonly #sources: PrincipalSource[] = [];
   #loadedAt = 0;
 
   constructor(options: KeyRegistryOptions) {
@@ -67,11 +73,25 @@ export class KeyRegistry {
    * revoked or expired, or whose project is archived. The caller has checked the format (`parseKey`).
    */
   find(presented: string): Principal | undefined {
-    const principal = this.#keys.get(digestKey(presented));
+    const digest = digestKey(presented);
+    const principal = this.#keys.get(digest) ?? this.#elsewhere(presented, digest);
     if (principal === undefined) return undefined;
     if (principal.expiresAt !== 0 && principal.expiresAt <= this.#clock.now()) return undefined;
     if (principal.project !== null && !principal.project.active) return undefined;
     return principal;
+  }
+
+  /** Further kinds of keys: asked in turn for what is no stored key. */
+  add(source: PrincipalSource): void {
+    this.#sources.push(source);
+  }
+
+  #elsewhere(presented: string, digest: string): Principal | undefined {
+    for (const source of this.#sources) {
+      const principal = source.find(presented, digest);
+      if (principal !== undefined) return principal;
+    }
+    return undefined;
   }
 
   /** Notes that a key was used at this time; written behind, at most once a minute a key. */

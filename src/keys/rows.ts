@@ -4,7 +4,7 @@
 import type { KeyId } from '../platform/ids.ts';
 import type { KeyRow } from '../store/store.ts';
 import { addressRanges } from './addresses.ts';
-import type { AddressRanges, OrganizationState, ProjectState } from './model.ts';
+import type { AddressRanges, Confirmation, OrganizationState, ProjectState } from './model.ts';
 import type { KeyEntry, Profile } from './table.ts';
 
 /** Beyond this many different lists of a kind, sharing starts afresh: memory is bounded, only sharing is lost. */
@@ -19,6 +19,19 @@ export function parseList(json: string): readonly string[] {
     throw new TypeError('A stored list is not a JSON list of texts.');
   }
   return Object.freeze(value);
+}
+
+const CONFIRMATION = /^(dpop|certificate) ([\w-]{43})$/;
+
+/** What a key is bound to, as the store keeps it: `dpop` or `certificate`, a space, the thumbprint. */
+export function parseConfirmation(text: string): Confirmation {
+  const [, kind, thumbprint] = CONFIRMATION.exec(text) ?? [];
+  if (thumbprint === undefined) throw new TypeError('A stored confirmation is none.');
+  return Object.freeze({ kind: kind === 'dpop' ? 'dpop' : 'certificate', thumbprint });
+}
+
+export function confirmationText({ kind, thumbprint }: Confirmation): string {
+  return `${kind} ${thumbprint}`;
 }
 
 /** Gives equal texts one value, made once. */
@@ -72,7 +85,7 @@ export class EntryReader {
       const candidate = known[at];
       if (candidate !== undefined && sameProfile(candidate.row, row)) return candidate.profile;
     }
-    const [, , type, , , ownerType, , scopes, models, addresses] = row;
+    const [, , type, , , ownerType, , scopes, models, addresses, , confirmation] = row;
     const profile: Profile = {
       type,
       organizationId: organization.id,
@@ -82,6 +95,7 @@ export class EntryReader {
       scopes: this.#scopes.of(scopes),
       models: models === null ? null : this.#models.of(models),
       addresses: addresses === null ? null : this.#addresses.of(addresses),
+      confirmation: confirmation === null ? null : parseConfirmation(confirmation),
     };
     if (known.length >= PROFILES_MAX) known.shift();
     known.push({ row, profile });
@@ -100,5 +114,13 @@ export class EntryReader {
 
 function sameProfile(a: KeyRow, b: KeyRow): boolean {
   // All but id, digest, project (which is the caller's), owner's id and expiry; the lists first, as they differ most.
-  return a[9] === b[9] && a[8] === b[8] && a[7] === b[7] && a[5] === b[5] && a[3] === b[3] && a[2] === b[2];
+  return (
+    a[9] === b[9] &&
+    a[8] === b[8] &&
+    a[7] === b[7] &&
+    a[11] === b[11] &&
+    a[5] === b[5] &&
+    a[3] === b[3] &&
+    a[2] === b[2]
+  );
 }

@@ -42,6 +42,7 @@ const CURRENT = [
   'models',
   'addresses',
   'expires_at',
+  'confirmation',
   'revoked_at',
 ] as const;
 
@@ -59,6 +60,7 @@ export function keyRow(key: Pick<StoredKey, Exclude<(typeof CURRENT)[number], 'r
     key.models,
     key.addresses,
     key.expires_at,
+    key.confirmation,
   ];
 }
 

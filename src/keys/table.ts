@@ -112,6 +112,7 @@ export class KeyTable {
       models: profile.models,
       addresses: profile.addresses,
       expiresAt: chunk.readDoubleLE(at + EXPIRES_AT),
+      confirmation: profile.confirmation,
     };
   }
 

@@ -30,7 +30,7 @@ const WRITE_LOCK = 0x6b657967617465n;
 const KEYS = 2000;
 const USABLE_KEYS = `
   select id, encode(digest, 'hex'), type, organization_id, project_id, owner_type, owner_id, scopes, models, addresses,
-    expires_at
+    expires_at, confirmation
   from api_keys where revoked_at is null`;
 const NEXT_KEYS = `fetch ${KEYS} from usable_keys`;
 const PING_MS = 2000;

@@ -91,6 +91,8 @@ export interface ApiKeyTable {
   /** Written behind, at most once a minute a key. */
   last_used_at: number | null;
   revoked_at: number | null;
+  /** What its presenter must prove: `dpop` or `certificate` and a thumbprint, or null. */
+  confirmation: string | null;
 }
 
 /** What other nodes must read again: one row a change, in the change's own transaction, in commit order. */

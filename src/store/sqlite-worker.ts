@@ -139,7 +139,7 @@ class Database {
     const { statement } = this.#prepare(
       `select count(*) as count, max(number) as last, cast('[' || group_concat(key) || ']' as blob) as json from (
          select rowid as number, json_array(id, lower(hex(digest)), type, organization_id, project_id, owner_type,
-           owner_id, scopes, models, addresses, expires_at) as key
+           owner_id, scopes, models, addresses, expires_at, confirmation) as key
          from api_keys where rowid > ? and revoked_at is null order by rowid limit ?)`,
     );
     const row = statement.get(after, limit);

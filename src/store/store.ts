@@ -64,7 +64,7 @@ export interface Store {
 /**
  * A key as the road needs it, in a fixed order to be cheap by the million:
  * [id, digest as 64 hexadecimal digits, type, organization, project or null, owner type, owner id, scopes JSON,
- * models JSON or null, addresses JSON or null, expires_at or null].
+ * models JSON or null, addresses JSON or null, expires_at or null, confirmation or null].
  */
 export type KeyRow = readonly [
   id: string,
@@ -78,4 +78,5 @@ export type KeyRow = readonly [
   models: string | null,
   addresses: string | null,
   expiresAt: number | null,
+  confirmation: string | null,
 ];

@@ -70,6 +70,7 @@ describe('where a setting comes from', () => {
       keyLifetimeMs: ['30s', '30000ms'],
       trustedProxies: ['10.1.2.3/8, ::1', '[10.0.0.0/8, "::1/128"]'],
       outgoingAllowPrivate: ['10.1.2.3/8, Vault.internal', '[10.0.0.0/8, vault.internal]'],
+      accessTokenLifetimeMs: ['15m', '900s'],
       whenRedisIsAway: ['open', 'open'],
       redisTimeoutMs: ['1s', '1000ms'],
       unpriced: ['count', 'count'],

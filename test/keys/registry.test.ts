@@ -267,6 +267,7 @@ describe('an unread project', () => {
         null,
         null,
         null,
+        null,
       ],
     ] as const;
     const odd: Store = Object.assign(Object.create(setup.store), {

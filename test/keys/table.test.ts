@@ -16,6 +16,7 @@ const profiles: Profile[] = [0, 1, 2].map((n) => ({
   scopes: [],
   models: n === 0 ? null : new Set([`m${n}`]),
   addresses: null,
+  confirmation: null,
 }));
 
 // Few different first bytes, so that digests share their places in the index and run into each other.

@@ -45,6 +45,7 @@ export function keyRow(id: string, over: Partial<Insertable<ApiKeyTable>> = {}):
     expires_at: null,
     last_used_at: null,
     revoked_at: null,
+    confirmation: null,
     ...over,
   };
 }

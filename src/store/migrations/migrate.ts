@@ -13,6 +13,7 @@ import { up as usage } from './0030-usage.ts';
 import { up as spendAlerts } from './0040-spend-alerts.ts';
 import { up as settings } from './0090-settings.ts';
 import { up as workloadIdentity } from './0100-workload-identity.ts';
+import { up as confirmation } from './0101-confirmation.ts';
 import { up as secrets } from './0110-secrets.ts';
 
 const TABLE = 'keygate_migration';
@@ -26,6 +27,7 @@ export const STEPS: Steps = {
   '0040_spend_alerts': spendAlerts,
   '0090_settings': settings,
   '0100_workload_identity': workloadIdentity,
+  '0101_confirmation': confirmation,
   '0110_secrets': secrets,
 };
 

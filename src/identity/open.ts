@@ -1,0 +1,51 @@
+// Opens identity beyond the key: what is held in memory of it, and the door where proofs become tokens.
+
+import type { IdentityConfig } from '../config/model.ts';
+import type { KeyRegistry } from '../keys/registry.ts';
+import type { Clock } from '../platform/clock.ts';
+import type { Outgoing } from '../platform/outgoing.ts';
+import type { Store } from '../store/store.ts';
+import { AccessTokens } from './tokens/access-tokens.ts';
+import { Exchange } from './workload/exchange.ts';
+import { IssuerKeys } from './workload/issuer-keys.ts';
+import { TokenEndpoint } from './workload/token-endpoint.ts';
+
+export interface OpenIdentity {
+  readonly tokens: AccessTokens;
+  readonly tokenEndpoint: TokenEndpoint;
+  close(): Promise<void>;
+}
+
+export interface IdentityParts {
+  readonly config: IdentityConfig;
+  readonly store: Store;
+  readonly registry: KeyRegistry;
+  readonly clock: Clock;
+  readonly outgoing: Pick<Outgoing, 'send'>;
+  readonly onError: (error: unknown) => void;
+}
+
+export async function openIdentity(parts: IdentityParts): Promise<OpenIdentity> {
+  const { config, store, registry, clock, outgoing, onError } = parts;
+  const tokens = new AccessTokens({ store, clock, project: (id) => registry.projectState(id) });
+  const stop = await tokens.open(store);
+  registry.add(tokens);
+  // The first exchange need not wait for other nodes to learn this node's key.
+  const warmed = tokens.warm().catch(onError);
+  const exchange = new Exchange({
+    store,
+    clock,
+    tokens,
+    issuers: new IssuerKeys(outgoing, clock),
+    lifetimeSeconds: Math.floor(config.accessTokenLifetimeMs / 1000),
+    onError,
+  });
+  return {
+    tokens,
+    tokenEndpoint: new TokenEndpoint({ exchange, clock, onError }),
+    close: async () => {
+      await warmed;
+      await stop();
+    },
+  };
+}
