@@ -30,6 +30,7 @@ import { spendPart } from './spend/administration/control-part.ts';
 import { TokenCounter } from './spend/count.ts';
 import { Journal } from './spend/journal.ts';
 import { type OpenSpending, openSpending } from './spend/open.ts';
+import { UNDECLARED } from './spend/refusal.ts';
 import { openRollup } from './spend/rollup/open.ts';
 import { openStore } from './store/open.ts';
 import type { Store } from './store/store.ts';
@@ -59,6 +60,8 @@ export interface RunningServer {
   readonly url: string;
   readonly adminUrl: string;
   readonly firstStart: FirstStart | null;
+  /** What the administrator should know at the start, a sentence each. */
+  readonly notices: readonly string[];
   /** Finishes what is under way (bounded by `drainMs`), settles and records it, and lets go of everything. */
   close(): Promise<void>;
 }
@@ -135,9 +138,9 @@ export async function runServer(config: Config, io: Io): Promise<RunningServer> 
     const callable = () => routes.listing(false).map(({ id }) => id);
     const controlPlane = createControlPlane(administration, [
       limitsPart({ ...administration, ...limits, callable, uploadBytes: config.bounds.uploadBytes }),
-      spendPart(administration),
       identityPart({ ...administration, outgoing: reachable }),
       controlsPart(administration),
+      spendPart(administration, config.spend.account === 'postpaid' ? 'postpaid' : 'undeclared'),
     ]);
     const doors: Doors = {
       road: (peer) => road.take(peer),
@@ -191,8 +194,10 @@ export async function runServer(config: Config, io: Io): Promise<RunningServer> 
       await road.drain(config.bounds.drainMs);
       for (const server of new Set([data, admin])) server.closeAllConnections();
     });
+    const notices = money.spending.undeclaredAny ? [UNDECLARED] : [];
+    for (const notice of notices) log.warn(notice);
     log.info('listening', { url: urlOf(data), admin_url: urlOf(admin), keys: registry.size });
-    return { url: urlOf(data), adminUrl: urlOf(admin), firstStart, close: () => closing.run() };
+    return { url: urlOf(data), adminUrl: urlOf(admin), firstStart, notices, close: () => closing.run() };
   } catch (error) {
     await closing.run();
     throw error;

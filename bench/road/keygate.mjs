@@ -63,6 +63,7 @@ export async function startKeygate({ provider, core }) {
     credential: none
     allow_private: true
     models: ["*"]
+spend: {account: postpaid}
 limits:
   tiers:
     - name: wide

@@ -60,9 +60,10 @@ function grant(escrow: Escrow<Budget>): void {
 async function measure(name: string, budgets: readonly Budget[]): Promise<void> {
   const escrow = new Escrow<Budget>('bench', () => 'lease');
   const spending = new Spending({
-    rules: { unpriced: 'refuse', replyTokens: 16_384 },
+    rules: { account: 'postpaid', unpriced: 'refuse', replyTokens: 16_384 },
     escrow,
     clock: systemClock,
+    paid: true,
     prices: async () => table,
     listName: () => 'openai',
   });

@@ -160,6 +160,12 @@ export const RULES: Readonly<Record<string, Rule>> = {
   [`GET ${PROVIDER}/federation_rules/{workload_identity_federation_rule_id}`]: ORGANIZATION_READ,
   [`POST ${PROVIDER}/federation_rules/{workload_identity_federation_rule_id}`]: ORGANIZATION_WRITE,
   [`DELETE ${PROVIDER}/federation_rules/{workload_identity_federation_rule_id}`]: ORGANIZATION_WRITE,
+  [`GET ${OURS}/credits`]: ORGANIZATION_READ,
+  [`POST ${OURS}/credits`]: ORGANIZATION_WRITE,
+  [`GET ${OURS}/credits/grants`]: ORGANIZATION_READ,
+  [`POST ${OURS}/credits/grants`]: ORGANIZATION_WRITE,
+  [`GET ${OURS}/credits/grants/{grant_id}`]: ORGANIZATION_READ,
+  [`POST ${OURS}/credits/grants/{grant_id}/revoke`]: ORGANIZATION_WRITE,
 };
 
 /** What a caller may do: what its key and its owner's roles both allow. */

@@ -42,6 +42,11 @@ export type AuditEventType =
   /** keygate's own: a proof of identity became an access token, or did not. */
   | 'access_token.issued'
   | 'access_token.refused'
+  /** keygate's own: how the organization pays, and its prepaid credits. */
+  | 'billing.updated'
+  | 'credits.granted'
+  | 'credits.revoked'
+  | 'credits.expired'
   /** keygate's own: a valid key was used on the Administration API without the right. */
   | 'administration.refused';
 

@@ -4,6 +4,7 @@ import { Command, CommanderError } from 'commander';
 import { SetupError } from '../platform/errors.ts';
 import { addCall } from './call.ts';
 import { addCosts } from './costs.ts';
+import { addCredits } from './credits.ts';
 import { CommandError, EXIT, EXIT_HELP } from './exit.ts';
 import { forTerminal, type Io } from './io.ts';
 import { addKeys } from './keys.ts';
@@ -31,7 +32,7 @@ export function buildProgram(io: Io, runServer: RunServer): Command {
     .addHelpText(
       'after',
       `
-keys, projects, limits, usage, costs and call talk to a running server. They read
+keys, projects, limits, usage, costs, credits and call talk to a running server. They read
   KEYGATE_URL        where it is (default http://127.0.0.1:4141; its administration's address, if that is apart)
   KEYGATE_ADMIN_KEY  the admin key for all of them but call (else OPENAI_ADMIN_KEY)
   OPENAI_API_KEY     the key for call
@@ -49,6 +50,7 @@ ${EXIT_HELP}`,
   addLimits(program, io);
   addUsage(program, io);
   addCosts(program, io);
+  addCredits(program, io);
   addCall(program, io);
   addVersion(program, io);
   return program;

@@ -20,6 +20,8 @@ export interface RunningServer {
   readonly adminUrl: string;
   /** What the first start made; null on later ones. */
   readonly firstStart: FirstStart | null;
+  /** What the administrator should know, a sentence each. */
+  readonly notices: readonly string[];
   /** Lets what is in flight finish, within the configured time, and makes everything durable. */
   close(): Promise<void>;
 }
@@ -145,6 +147,7 @@ async function serveUntilStopped(io: Io, config: Config, runServer: RunServer): 
   try {
     const server = await runServer(config, { out: io.out, err: io.err });
     io.out(startText(version(), server, resolve(config.dataDir), config));
+    for (const notice of server.notices) io.out(`\n${notice}\n`);
     if (server.firstStart) io.out(firstStartText(server, server.firstStart));
     await stopped;
     io.err('Stopping: calls under way are finished first. Press Ctrl-C again to end at once.\n');

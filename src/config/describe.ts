@@ -89,6 +89,8 @@ function settingText(name: SettingName, config: Config): string | null {
       return config.limits.whenRedisIsAway;
     case 'redisTimeoutMs':
       return show(SETTINGS.redisTimeoutMs, config.limits.redisTimeoutMs);
+    case 'account':
+      return config.spend.account;
     case 'unpriced':
       return config.spend.unpriced;
     case 'replyTokens':

@@ -93,6 +93,7 @@ export function loadConfig(input: LoadInput): Loaded {
       redisTimeoutMs: value('redisTimeoutMs') ?? 250,
     },
     spend: {
+      account: value('account') ?? 'prepaid',
       unpriced: value('unpriced') ?? 'refuse',
       replyTokens: value('replyTokens') ?? 0,
       prices: readPrices(file.prices, name, problems),

@@ -81,6 +81,8 @@ export interface LimitsConfig {
 
 /** What the configuration says about money; budgets themselves are made by the Administration API. */
 export interface SpendConfig {
+  /** How an organization pays that did not say so itself; prepaid: by credits, before which paid calls are refused. */
+  readonly account: 'prepaid' | 'postpaid';
   /** What happens to a call of a model without a price where a hard budget applies. */
   readonly unpriced: 'refuse' | 'count';
   /** Tokens of a reply to a call that does not say how long it may be, where a hard budget applies. */

@@ -69,6 +69,7 @@ export interface SettingValues extends Bounds {
   readonly accessTokenLifetimeMs: number;
   readonly whenRedisIsAway: Config['limits']['whenRedisIsAway'];
   readonly redisTimeoutMs: number;
+  readonly account: Config['spend']['account'];
   readonly unpriced: Config['spend']['unpriced'];
   readonly replyTokens: number;
   readonly usageRetentionMs: number;
@@ -217,6 +218,17 @@ export const SETTINGS: { readonly [N in SettingName]: Setting<SettingValues[N]> 
     standard: 250,
     about:
       'The longest wait of a call for the Redis server; after three in a row it counts as away, and is not waited for.',
+  }),
+  account: setting({
+    path: 'spend.account',
+    env: 'KEYGATE_SPEND_ACCOUNT',
+    kind: choice('prepaid', 'postpaid'),
+    standard: 'prepaid',
+    about:
+      'How an organization pays for its calls that did not say so itself. `postpaid`: the bills of the providers are paid, ' +
+      'whatever they come to; spend limits still hold. `prepaid`: paid calls are refused until credits are granted ' +
+      '(`keygate credits grant`) or it is declared post-paid (`keygate credits postpaid`). Calls of test keys, of the ' +
+      'sandbox and of free models never need either.',
   }),
   unpriced: setting({
     path: 'spend.unpriced',

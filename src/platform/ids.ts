@@ -15,6 +15,7 @@ export type RequestId = Brand<string, 'RequestId'>;
 export type BudgetId = Brand<string, 'BudgetId'>;
 export type LeaseId = Brand<string, 'LeaseId'>;
 export type SpendAlertId = Brand<string, 'SpendAlertId'>;
+export type CreditGrantId = Brand<string, 'CreditGrantId'>;
 export type PaymentId = Brand<string, 'PaymentId'>;
 export type WorkloadProviderId = Brand<string, 'WorkloadProviderId'>;
 export type FederationRuleId = Brand<string, 'FederationRuleId'>;
@@ -32,6 +33,7 @@ interface IdKinds {
   pay_: PaymentId;
   wip_: WorkloadProviderId;
   wir_: FederationRuleId;
+  grant_: CreditGrantId;
 }
 
 const BASE62 = '0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz';

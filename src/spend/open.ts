@@ -4,6 +4,7 @@ import type { Clock } from '../platform/clock.ts';
 import { newLeaseId } from '../platform/ids.ts';
 import type { Store } from '../store/store.ts';
 import type { Budget } from './budgets/model.ts';
+import { endDueGrants } from './credits/store.ts';
 import { Escrow } from './escrow/escrow.ts';
 import { EscrowKeeper } from './escrow/keep.ts';
 import { SqlEscrowStore } from './escrow/store.ts';
@@ -40,11 +41,14 @@ export async function openSpending(options: OpenSpendingOptions): Promise<OpenSp
   const { store, clock, onError } = options;
   const escrow = new Escrow<Budget>(options.node, () => newLeaseId(clock.now()));
   // Nodes of one PostgreSQL go by its clock; the embedded store has one node, and its own.
-  const escrowStore = new SqlEscrowStore(store, store.kind === 'postgres' ? null : clock);
+  const escrowStore = new SqlEscrowStore(store, store.kind === 'postgres' ? null : clock, (budgetIds, now) =>
+    endDueGrants(store, budgetIds, now),
+  );
   const spending = new Spending({
     rules: options.rules,
     escrow,
     clock,
+    paid: options.providers.length > 0,
     prices: () => priceTable(store.db, options.prices),
     listName: listNames(options.providers),
   });

@@ -9,8 +9,28 @@ const NANO_PER_DOLLAR = 1_000_000_000n;
 /** After a refusal that may pass, in seconds: the calls under way take about as long. */
 const RETRY_SECONDS = 1;
 
+/** As the platform begins it, so that whoever knows that text knows this one. */
+const QUOTA = 'You exceeded your current quota, please check your plan and billing details.';
+
+const DECLARE =
+  'Declare it post-paid (`keygate credits postpaid`, or `spend: {account: postpaid}` in keygate.yaml), or grant it credits (`keygate credits grant 20`).';
+
+/** What a start says while paid calls would be refused. */
+export const UNDECLARED = `Calls to providers are refused until it is said how they are paid. ${DECLARE}`;
+
+/** Nobody said how the organization pays: 429, and what to do about it. */
+export function undeclared(): ApiError {
+  return new ApiError(
+    429,
+    `${QUOTA} Nobody said yet how this organization pays for its calls, so that paid ones are refused. An administrator can: ${DECLARE} Test keys and the sandbox's models cost nothing.`,
+    { type: 'insufficient_quota', code: 'billing_not_active', headers: ['x-should-retry', 'false'] },
+  );
+}
+
 /** A hard limit does not bear the call: 429. */
-export function limitReached({ budget, resetsAt, retryable }: Refusal<Budget>, worst: number): ApiError {
+export function limitReached(refusal: Refusal<Budget>, worst: number): ApiError {
+  const { budget, resetsAt, retryable } = refusal;
+  if (budget.scope === 'credits') return creditsUsedUp(refusal, worst);
   const window = budget.period === 'total' ? '' : ` for this ${budget.period}`;
   const until = Number.isFinite(resetsAt)
     ? `It resets at ${new Date(resetsAt).toISOString().replace('.000', '')}; until then an administrator can raise it.`
@@ -21,10 +41,30 @@ export function limitReached({ budget, resetsAt, retryable }: Refusal<Budget>, w
   return new ApiError(429, message, {
     type: 'insufficient_quota',
     code: `${budget.scope}_spend_limit_exceeded`,
-    headers: retryable
-      ? ['x-should-retry', 'true', 'retry-after', String(RETRY_SECONDS)]
-      : ['x-should-retry', 'false'],
+    headers: retryHeaders(retryable),
   });
+}
+
+/** The prepaid credits do not bear the call: 429. */
+function creditsUsedUp({ retryable }: Refusal<Budget>, worst: number): ApiError {
+  const again = retryable
+    ? ' Calls that are under way may leave some of what they hold: try again in a moment.'
+    : '';
+  return new ApiError(
+    429,
+    `${QUOTA} The organization's prepaid credits do not bear this call, which could cost up to ${dollars(BigInt(worst))}; one with a smaller max_tokens may still pass. An administrator can add credits.${again}`,
+    {
+      type: 'insufficient_quota',
+      code: 'credit_balance_exhausted',
+      headers: retryHeaders(retryable),
+    },
+  );
+}
+
+function retryHeaders(retryable: boolean): string[] {
+  return retryable
+    ? ['x-should-retry', 'true', 'retry-after', String(RETRY_SECONDS)]
+    : ['x-should-retry', 'false'];
 }
 
 /** There is no answer now: 503. */
@@ -55,6 +95,7 @@ export function unpriced(model: string, tier: string | null): ApiError {
 function ownerOf({ scope, scopeId }: Budget): string {
   switch (scope) {
     case 'organization':
+    case 'credits':
       return 'the organization';
     case 'project':
       return scopeId === '*' ? 'each project' : `project ${scopeId}`;

@@ -1,7 +1,8 @@
 // Spending: what a call may cost is reserved in every budget above it before it is sent, and what it did cost is charged
 // when it is over. This joins the budgets (budgets/), the prices (prices/), the bound of a call (bound/) and escrow.
 //
-// While there is no budget in the installation nothing of this runs, and the price list is not even read.
+// While there is no budget in the installation, and every organization is declared post-paid, nothing of this runs, and
+// the price list is not even read.
 //
 // What is charged. The cost of the usage that the provider stated, or that a tokenizer counted, at the prices that held
 // when the call arrived, of the model and tier that served it. A call that never reached a provider, or that it refused,
@@ -17,12 +18,13 @@ import { modelLimits } from './bound/model-limits.ts';
 import { BudgetDirectory } from './budgets/directory.ts';
 import type { Applying, Budget } from './budgets/model.ts';
 import { allBudgets, readBudgets } from './budgets/store.ts';
+import { declared } from './credits/store.ts';
 import type { Hold, Refusal, Unavailable } from './escrow/answers.ts';
 import type { Escrow } from './escrow/escrow.ts';
 import { ExcessWatch } from './escrow/excess.ts';
 import { Rates } from './prices/rates.ts';
 import type { PricedModel, PriceTable } from './prices/table.ts';
-import { limitReached, limitsUnknown, unpriced } from './refusal.ts';
+import { limitReached, limitsUnknown, undeclared, unpriced } from './refusal.ts';
 import { type Ended, meets, Reservation, type Serving } from './reservation.ts';
 import type { EventSpend } from './usage.ts';
 
@@ -38,6 +40,8 @@ const GROUP = 500;
 const KNOWN_MOST = 10_000;
 
 export interface SpendingRules {
+  /** How an organization pays that did not say so itself. */
+  readonly account: 'prepaid' | 'postpaid';
   /** What happens to a call of a model without a price where a hard budget applies. */
   readonly unpriced: 'refuse' | 'count';
   /** Tokens of a reply to a call that does not say how long it may be, where a hard budget applies. */
@@ -65,18 +69,22 @@ export interface SpendingOptions {
   readonly rules: SpendingRules;
   readonly escrow: Escrow<Budget>;
   readonly clock: Clock;
+  /** Whether any provider is configured: the sandbox alone costs nothing. */
+  readonly paid: boolean;
   readonly prices: () => Promise<PriceTable>;
   /** The price lists' name of a provider, by the administrator's own name for it. */
   readonly listName: (table: PriceTable, provider: string) => string;
 }
 
 export class Spending {
-  /** Whether there is any budget at all: the one thing that the road asks while there is none. */
+  /** Whether there is anything to ask: the one thing that the road looks at while there is not. */
   active = false;
   readonly budgets = new BudgetDirectory();
   readonly excess = new ExcessWatch();
   private readonly options: SpendingOptions;
   private readonly known = new Map<string, readonly Applying[]>();
+  /** Organizations that pay in a way that nobody declared. */
+  private undeclared: ReadonlySet<string> = new Set();
   private table: PriceTable | null = null;
   private loadedAt = 0;
 
@@ -88,7 +96,13 @@ export class Spending {
   async load(store: Store): Promise<void> {
     this.loadedAt = await store.lastChange();
     for await (const page of allBudgets(store.db)) for (const budget of page) this.budgets.set(budget);
+    await this.learnBilling(store);
     await this.arm();
+  }
+
+  /** Whether the paid calls of any organization are refused, because nobody said how they are paid. */
+  get undeclaredAny(): boolean {
+    return this.undeclared.size > 0;
   }
 
   /** Keeps current until the returned function is called. */
@@ -103,9 +117,11 @@ export class Spending {
   reserve(call: SpendCall, done: (reserved: Reserved) => void): Reserved | undefined {
     const { escrow, clock } = this.options;
     const applying = this.applying(call);
-    if (applying.length === 0) return null;
+    const unpaid = this.undeclared.size > 0 && this.undeclared.has(call.organizationId);
+    if (applying.length === 0 && !unpaid) return null;
     const servings = this.servings(call);
     if (servings.every(({ rates }) => rates?.free)) return null;
+    if (unpaid) return undeclared();
     const hard = applying.some(({ budget }) => budget.enforcement === 'hard');
     if (hard && this.options.rules.unpriced === 'refuse') {
       const without = servings.find(({ rates }) => rates === null || !meets(rates, call.body.meter));
@@ -208,12 +224,21 @@ export class Spending {
       for (const budget of read) this.budgets.set(budget);
     }
     if (ids.length > 0) this.known.clear();
+    if (changes.some(({ kind }) => kind === 'credit_account' || kind === 'organization'))
+      await this.learnBilling(store);
     await this.arm(changes.some(({ kind }) => kind === 'price_list'));
+  }
+
+  private async learnBilling(store: Store): Promise<void> {
+    if (!this.options.paid || this.options.rules.account === 'postpaid') return;
+    const said = await declared(store.db);
+    const rows = await store.db.selectFrom('organizations').select('id').execute();
+    this.undeclared = new Set(rows.map(({ id }) => id).filter((id) => !said.has(id)));
   }
 
   /** Prices are there before the first budget applies. */
   private async arm(repriced = false): Promise<void> {
-    const needed = this.budgets.size > 0;
+    const needed = this.budgets.size > 0 || this.undeclared.size > 0;
     if (!needed) this.table = null;
     else if (repriced || this.table === null) this.table = await this.options.prices();
     this.active = needed;

@@ -15,7 +15,7 @@ export interface BudgetTable {
   id: string;
   organization_id: string;
   project_id: string | null;
-  scope: 'organization' | 'project' | 'api_key' | 'service_account' | 'group' | 'end_user';
+  scope: 'organization' | 'project' | 'api_key' | 'service_account' | 'group' | 'end_user' | 'credits';
   scope_id: string;
   period: 'day' | 'week' | 'month' | 'total';
   /** Nano-dollars, decimal. */
@@ -24,6 +24,8 @@ export interface BudgetTable {
   /** JSON list of nano-dollars as decimal text, ascending. */
   alerts: string;
   created_at: number;
+  /** When the limit is to be looked at again, because a grant of credits expires then; null: never. */
+  limit_until: number | null;
 }
 
 /** One budget (for one subject) in one window. `name` is made of the three by accountName in spend/escrow/store.ts. */

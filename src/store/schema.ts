@@ -3,6 +3,7 @@
 
 import type { Generated } from 'kysely';
 import type { ControlsTables } from './schema-controls.ts';
+import type { CreditTables } from './schema-credits.ts';
 import type { IdentityTables } from './schema-identity.ts';
 import type { LimitsTables } from './schema-limits.ts';
 import type { MoneyTables } from './schema-money.ts';
@@ -10,7 +11,8 @@ import type { SecretsTables } from './schema-secrets.ts';
 import type { UsageTables } from './schema-usage.ts';
 
 export interface Schema
-  extends ControlsTables,
+  extends CreditTables,
+    ControlsTables,
     IdentityTables,
     LimitsTables,
     MoneyTables,
@@ -105,6 +107,7 @@ export interface ChangeTable {
     | 'user'
     | 'service_account'
     | 'budget'
+    | 'credit_account'
     | 'price_list'
     | 'rate_limit'
     | 'workload_identity_provider'

@@ -30,6 +30,7 @@ class Started {
       url: 'http://127.0.0.1:5001',
       adminUrl: 'http://127.0.0.1:5001',
       firstStart: null,
+      notices: [],
       ...this.#server,
       close: () => {
         this.closed++;

@@ -73,6 +73,7 @@ describe('where a setting comes from', () => {
       accessTokenLifetimeMs: ['15m', '900s'],
       whenRedisIsAway: ['open', 'open'],
       redisTimeoutMs: ['1s', '1000ms'],
+      account: ['postpaid', 'postpaid'],
       unpriced: ['count', 'count'],
       replyTokens: ['4096', '4096'],
       usageRetentionMs: ['720h', '30d'],

@@ -47,7 +47,7 @@ beforeAll(async () => {
     join(folder, 'keygate.yaml'),
     `providers: {mock: {base_url: "${upstream.url}", credential: none, allow_private: true, models: [priced]}}\n` +
       'prices: [{provider: mock, models: [priced], input: "0", output: "10"}]\n' +
-      'log_level: info\n',
+      'spend: {account: postpaid}\nlog_level: info\n',
   );
 });
 

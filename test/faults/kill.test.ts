@@ -88,7 +88,7 @@ describe('kill -9 under load', () => {
     const config = join(folder, 'keygate.yaml');
     writeFileSync(
       config,
-      `providers: {mock: {base_url: "${upstream.url}", credential: none, allow_private: true, models: ["*"]}}\n`,
+      `providers: {mock: {base_url: "${upstream.url}", credential: none, allow_private: true, models: ["*"]}}\nspend: {account: postpaid}\n`,
     );
     const alive: Made[] = [];
     const revoked: Made[] = [];

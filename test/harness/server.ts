@@ -58,7 +58,8 @@ export async function startTestServer(options: TestServerOptions = {}): Promise<
   const yaml = options.yaml;
   const { config: loaded } = loadConfig({
     flags: { host: '127.0.0.1', port: '0', data: dataDir, ...options.flags },
-    env: { MOCK_KEY: 'provider-secret-1234567890', ...options.env },
+    // Whoever tests calls pays for them, unless the test is about that.
+    env: { MOCK_KEY: 'provider-secret-1234567890', KEYGATE_SPEND_ACCOUNT: 'postpaid', ...options.env },
     readFile: () => {
       if (yaml === undefined) throw Object.assign(new Error('no such file'), { code: 'ENOENT' });
       return yaml;

@@ -38,6 +38,7 @@ export async function startGateways(count: number, yaml: string): Promise<Gatewa
     // A machine that runs other tests beside these must not look like a Redis that is away.
     KEYGATE_LIMITS_REDIS_TIMEOUT: '10s',
     MOCK_KEY: 'provider-secret-1234567890',
+    KEYGATE_SPEND_ACCOUNT: 'postpaid',
   };
   const urls: string[] = [];
   for (let node = 0; node < count; node++) {

@@ -21,6 +21,7 @@ import type { BudgetId } from '../../platform/ids.ts';
 import { type Budget, centsToNano, EACH, MAX_ALERTS, nanoToCents } from '../budgets/model.ts';
 import { windowAt } from '../budgets/window.ts';
 import { budgetOf, createBudget, listBudgets, removeBudget, standingOf, updateBudget } from './budgets.ts';
+import { dollarsOf } from './dollars.ts';
 import { MAX_CENTS } from './owner.ts';
 
 const PATH = '/v1/keygate/budgets';
@@ -41,7 +42,7 @@ const BudgetSchema = z
     object: z.literal('keygate.budget'),
     id: IdSchema,
     project_id: z.string().nullable(),
-    scope: ScopeSchema.or(z.literal('group')),
+    scope: ScopeSchema.or(z.enum(['group', 'credits'])),
     scope_id: z
       .string()
       .openapi({ description: "The owner's id; `*`: each of them has the limit for itself." }),
@@ -207,10 +208,4 @@ export function budgetsApi({ store, clock }: ControlPlaneDeps, { admin }: Authen
   });
 
   return app;
-}
-
-/** `12.000000001`, without zeros at the end. */
-function dollarsOf(nano: bigint): string {
-  const rest = (nano % 1_000_000_000n).toString().padStart(9, '0').replace(/0+$/, '');
-  return `${nano / 1_000_000_000n}${rest === '' ? '' : `.${rest}`}`;
 }

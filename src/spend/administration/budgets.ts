@@ -22,7 +22,7 @@ import { assertActiveOwner, limitIdOf, note } from './owner.ts';
 
 export interface BudgetOrder {
   readonly projectId: ProjectId | null;
-  readonly scope: Exclude<BudgetScope, 'group'>;
+  readonly scope: Exclude<BudgetScope, 'group' | 'credits'>;
   /** Null: the organization or the project itself. */
   readonly scopeId: string | null;
   readonly period: Period;
@@ -97,6 +97,7 @@ export async function updateBudget(
   id: BudgetId,
   change: BudgetChange,
 ): Promise<Budget> {
+  await budgetOf(tx, by.organizationId, id);
   await assertNotAlerts(tx, id);
   const budget = await changeBudget(store, tx, by.organizationId, id, change, by.at);
   if (budget === undefined) throw unknownBudget();
@@ -118,7 +119,8 @@ export async function removeBudget(store: Store, tx: Tx, by: Attribution, id: Bu
 /** The organization's budget of this id, or 404. */
 export async function budgetOf(db: Db | Tx, organizationId: OrganizationId, id: BudgetId): Promise<Budget> {
   const budget = await getBudget(db, organizationId, id);
-  if (budget === undefined) throw unknownBudget();
+  // Credits have routes of their own, and a limit that nobody sets.
+  if (budget === undefined || budget.scope === 'credits') throw unknownBudget();
   return budget;
 }
 
@@ -130,7 +132,8 @@ export async function listBudgets(
   let query = db
     .selectFrom('budgets')
     .select(['id', 'created_at'])
-    .where('organization_id', '=', organizationId);
+    .where('organization_id', '=', organizationId)
+    .where('scope', '!=', 'credits');
   if (page.projectId !== undefined) query = query.where('project_id', '=', page.projectId);
   if (page.scope !== undefined) query = query.where('scope', '=', page.scope);
   if (page.after !== undefined) {

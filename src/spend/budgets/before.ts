@@ -17,7 +17,7 @@ const COLUMNS = {
 
 /** Within the `write` that adds a budget: enters what was spent as settled. */
 export async function enterSpentBefore(tx: Tx, budget: Budget, atMs: number): Promise<void> {
-  if (budget.scope === 'end_user' || budget.scope === 'group') return;
+  if (budget.scope === 'end_user' || budget.scope === 'group' || budget.scope === 'credits') return;
   const column = COLUMNS[budget.scope];
   const { start } = windowAt(budget.period, atMs);
   const each = budget.scopeId === '*';

@@ -43,6 +43,7 @@ export class BudgetDirectory {
   applying(spender: Spender): Applying[] {
     const found: Applying[] = [];
     const { organizationId: organization, projectId: project } = spender;
+    this.add(found, `credits:${organization}`, '');
     this.add(found, `organization:${organization}`, '');
     if (project !== null) this.add(found, `project:${project}`, '');
     for (const group of spender.groupIds) this.add(found, `group:${group}`, '');

@@ -7,7 +7,15 @@ import type { BudgetId } from '../../platform/ids.ts';
 import type { Period } from './window.ts';
 
 /** Whose spend is counted. */
-export type BudgetScope = 'organization' | 'project' | 'api_key' | 'service_account' | 'group' | 'end_user';
+export type BudgetScope =
+  | 'organization'
+  | 'project'
+  | 'api_key'
+  | 'service_account'
+  | 'group'
+  | 'end_user'
+  /** The organization's prepaid credits (credits/): nobody sets its limit by hand. */
+  | 'credits';
 
 export const BUDGET_SCOPES: readonly BudgetScope[] = [
   'organization',

@@ -93,7 +93,7 @@ export async function* allBudgets(db: Db, page = 1000): AsyncGenerator<Budget[]>
   }
 }
 
-function toRow(budget: Budget): BudgetTable {
+function toRow(budget: Budget): Omit<BudgetTable, 'limit_until'> {
   if (budget.limit < 0n || budget.limit > MAX_LIMIT)
     throw new RangeError('a limit is from 0 to nine billion dollars');
   const alerts = [...new Set(budget.alerts)].sort((a, b) => (a < b ? -1 : 1));

@@ -62,16 +62,25 @@ export class SqlEscrowStore implements EscrowStore {
   private readonly db: Db;
   private readonly kind: Store['kind'];
   private readonly clock: Clock | null;
+  private readonly endDue: (budgetIds: readonly string[], now: number) => Promise<void>;
 
-  /** @param clock the store's time; null: the database's own, which all nodes share (PostgreSQL) */
-  constructor(store: Pick<Store, 'db' | 'kind'>, clock: Clock | null) {
+  /**
+   * @param clock the store's time; null: the database's own, which all nodes share (PostgreSQL)
+   * @param endDue called when the limit of these budgets has to be looked at again, before anything is granted on it
+   */
+  constructor(
+    store: Pick<Store, 'db' | 'kind'>,
+    clock: Clock | null,
+    endDue: (budgetIds: readonly string[], now: number) => Promise<void> = nothingEnds,
+  ) {
     this.db = store.db;
     this.kind = store.kind;
     this.clock = clock;
+    this.endDue = endDue;
   }
 
   async turn(request: TurnRequest): Promise<TurnReply> {
-    return await this.transaction(async (tx) => {
+    return await this.current(async (tx) => {
       const { now, lease } = await this.lease(tx, request);
       const state = applyLease(lease, request, now);
       if (state === 'closed') return CLOSED;
@@ -153,6 +162,18 @@ export class SqlEscrowStore implements EscrowStore {
     return row && stateOf(row);
   }
 
+  /** A transaction in which every limit is the one of now: one that has run out is renewed first. */
+  private async current<T>(work: (tx: Tx) => Promise<T>): Promise<T> {
+    for (;;) {
+      try {
+        return await this.transaction(work);
+      } catch (error) {
+        if (!(error instanceof LimitsDue)) throw error;
+        await this.endDue(error.budgetIds, error.now);
+      }
+    }
+  }
+
   private async transaction<T>(work: (tx: Tx) => Promise<T>): Promise<T> {
     if (this.kind === 'sqlite') return await this.db.transaction().execute(work);
     // Every row that matters is locked when it is read, so that the weakest level is exact, and none fails.
@@ -197,7 +218,7 @@ export class SqlEscrowStore implements EscrowStore {
     now: number,
   ): Promise<Granted[]> {
     if (entries.length === 0) return [];
-    const budgets = await this.terms(tx, entries);
+    const budgets = await this.terms(tx, entries, now);
     const { rows, slices } = await this.accounts(
       tx,
       lease,
@@ -226,11 +247,24 @@ export class SqlEscrowStore implements EscrowStore {
     return granted;
   }
 
-  private async terms(tx: Tx, entries: readonly AccountKey[]): Promise<Map<string, BudgetTerms>> {
+  /** @throws LimitsDue */
+  private async terms(
+    tx: Tx,
+    entries: readonly AccountKey[],
+    now: number,
+  ): Promise<Map<string, BudgetTerms>> {
     const ids = [...new Set(entries.map((entry) => entry.budgetId))].sort();
-    const query = tx.selectFrom('budgets').select(['id', 'period', 'limit_nano', 'enforcement', 'alerts']);
+    const query = tx
+      .selectFrom('budgets')
+      .select(['id', 'period', 'limit_nano', 'enforcement', 'alerts', 'limit_until']);
     const chosen = query.where('id', 'in', ids).orderBy('id');
     const rows = await (this.kind === 'postgres' ? chosen.forShare() : chosen).execute();
+    const due = rows.filter(({ limit_until: until }) => until !== null && until <= now);
+    if (due.length > 0)
+      throw new LimitsDue(
+        due.map(({ id }) => id),
+        now,
+      );
     return new Map(
       rows.map((row) => [
         row.id,
@@ -294,14 +328,14 @@ export class SqlEscrowStore implements EscrowStore {
     whole: boolean,
     afterMs = 0,
   ): Promise<boolean> {
-    return await this.transaction(async (tx) => {
+    return await this.current(async (tx) => {
       const now = await this.now(tx);
       const row = await this.locked(
         tx.selectFrom('escrow_leases').select('fenced_at').where('id', '=', lease),
       ).executeTakeFirst();
       if (row === undefined || row.fenced_at === null || row.fenced_at > now - afterMs) return false;
       const name = accountName(key);
-      const budgets = await this.terms(tx, [key]);
+      const budgets = await this.terms(tx, [key], now);
       const { rows, slices } = await this.accounts(tx, lease, [key]);
       const account = rows.get(name);
       const slice = slices.get(name);
@@ -325,6 +359,22 @@ export class SqlEscrowStore implements EscrowStore {
   private locked<Q extends { forUpdate(): Q }>(query: Q): Q {
     return this.kind === 'postgres' ? query.forUpdate() : query;
   }
+}
+
+/** Thrown out of a transaction: these budgets' limits held until before `now`. */
+class LimitsDue extends Error {
+  readonly budgetIds: readonly string[];
+  readonly now: number;
+
+  constructor(budgetIds: readonly string[], now: number) {
+    super('a limit has run out');
+    this.budgetIds = budgetIds;
+    this.now = now;
+  }
+}
+
+async function nothingEnds(): Promise<void> {
+  throw new Error('escrow was not told how a limit is renewed');
 }
 
 function unlimited(entry: TurnEntry): Granted {
