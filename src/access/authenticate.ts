@@ -8,6 +8,7 @@ import { presentedKey } from '../keys/authorization.ts';
 import { addressNotAllowed, incorrectKey, mismatchedOrganization } from '../keys/errors.ts';
 import { parseKey } from '../keys/format.ts';
 import type { Principal } from '../keys/model.ts';
+import type { KeyRegistry } from '../keys/registry.ts';
 import {
   type Authentication,
   attribution,
@@ -15,7 +16,8 @@ import {
   type ControlEnv,
   type ControlPlaneDeps,
 } from './http.ts';
-import { NO_RIGHTS, scopeRights } from './permission-names.ts';
+import { effectiveRights } from './intersect.ts';
+import { NO_RIGHTS } from './permission-names.ts';
 import { type CallerRights, operationOf, refusalBy } from './permissions.ts';
 
 export function authentication(deps: ControlPlaneDeps): Authentication {
@@ -30,7 +32,9 @@ export function authentication(deps: ControlPlaneDeps): Authentication {
     const principal = principalOf(c, deps);
     c.set('principal', principal);
     const operation = operationOf(c.req.method, routePath(c));
-    const refusal = refusalBy(operation, rightsOf(principal), c.req.param('project_id'));
+    const rights = rightsOf(principal, deps.registry);
+    c.set('rights', rights);
+    const refusal = refusalBy(operation, rights, c.req.param('project_id'));
     if (refusal !== null) {
       // The refusal stands whether or not it could be written down.
       await refusals
@@ -44,11 +48,16 @@ export function authentication(deps: ControlPlaneDeps): Authentication {
   return { admin, anyKey };
 }
 
-/** An admin key administers as far as its scopes go; every other key calls models, and administers nothing. */
-function rightsOf(principal: Principal): CallerRights {
+/** An admin key administers as far as its scopes and its owner's roles go; every other key administers nothing. */
+function rightsOf(principal: Principal, registry: KeyRegistry): CallerRights {
   if (principal.type !== 'admin') return NOTHING;
-  const rights = scopeRights(principal.scopes);
-  return { organization: rights, within: () => rights };
+  return {
+    organization: principal.rights,
+    within(projectId) {
+      const ofOwner = registry.access.within('user', principal.ownerId, projectId);
+      return ofOwner && effectiveRights(principal.scopes, ofOwner);
+    },
+  };
 }
 
 const NOTHING: CallerRights = { organization: NO_RIGHTS, within: () => NO_RIGHTS };

@@ -17,6 +17,8 @@ import type { Clock } from '../platform/clock.ts';
 import { SetupError } from '../platform/errors.ts';
 import { newId, type OrganizationId, type ProjectId } from '../platform/ids.ts';
 import type { Store, Tx } from '../store/store.ts';
+import { placeRole } from './assignments.ts';
+import { PREDEFINED_ROLES } from './permission-names.ts';
 import { createProject, firstOwner } from './store.ts';
 
 export interface BootstrapDeps {
@@ -98,6 +100,8 @@ async function addOwner(store: Store, tx: Tx, by: Attribution) {
     .execute();
   await append(tx, { by, projectId: null, type: 'user.added', payload: { id, data: { role: user.role } } });
   await store.announce(tx, 'user', id, by.at);
+  const roleId = PREDEFINED_ROLES.organizationOwner.id;
+  await placeRole(store, tx, by, { projectId: null, principal: { type: 'user', id }, roleId });
   return { type: 'user' as const, id };
 }
 

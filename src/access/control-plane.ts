@@ -14,6 +14,7 @@ import { reportsApi } from '../spend/reports/api.ts';
 import { projectsApi, usersApi } from './api.ts';
 import { authentication } from './authenticate.ts';
 import { serveDescription } from './description.ts';
+import { groupsApi } from './groups-api.ts';
 import {
   type Authentication,
   type ControlApp,
@@ -61,6 +62,7 @@ export function createControlPlane(
   for (const part of [
     projectsApi(deps, auth),
     usersApi(deps, auth),
+    groupsApi(deps, auth),
     projectKeysApi(deps, auth),
     serviceAccountsApi(deps, auth),
     adminKeysApi(deps, auth),

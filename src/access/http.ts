@@ -9,6 +9,7 @@ import type { KeyRegistry } from '../keys/registry.ts';
 import type { Clock } from '../platform/clock.ts';
 import type { ProjectId, RequestId } from '../platform/ids.ts';
 import type { Store } from '../store/store.ts';
+import type { CallerRights } from './permissions.ts';
 import { badRequest } from './validation.ts';
 
 export interface ControlPlaneDeps {
@@ -28,6 +29,8 @@ export interface ControlEnv {
     requestId: RequestId;
     /** Set by the route's own `authenticate`. */
     principal: Principal;
+    /** What the principal may do; set by `admin`. */
+    rights: CallerRights;
   };
 }
 

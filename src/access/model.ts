@@ -6,13 +6,20 @@
 import type { Selectable } from 'kysely';
 import { ApiError } from '../platform/errors.ts';
 import type { ProjectTable, ServiceAccountTable, UserTable } from '../store/schema.ts';
+import type { GroupTable, InviteTable, RoleTable } from '../store/schema-access.ts';
 
 export type Project = Selectable<ProjectTable>;
 export type User = Selectable<UserTable>;
+export type Group = Selectable<GroupTable>;
+export type Invite = Selectable<InviteTable>;
+export type CustomRole = Selectable<RoleTable>;
 export type ServiceAccount = Selectable<ServiceAccountTable>;
 
 /** 404 in the platform's words, the same for what never was and for what belongs to somebody else. */
-export function notFound(what: 'project' | 'user' | 'service account' | 'API key', id: string): ApiError {
+export function notFound(
+  what: 'project' | 'user' | 'service account' | 'API key' | 'group' | 'role' | 'role assignment' | 'invite',
+  id: string,
+): ApiError {
   return new ApiError(404, `The ${what} ${shown(id)} was not found.`);
 }
 

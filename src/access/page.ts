@@ -24,6 +24,41 @@ export const PageQuery = z.object({
     .openapi({ type: 'integer' }),
 });
 
+/** Lists by a cursor, `next`, that the following request gives as `after`: roles, groups and who is in them. */
+export function nextPageQuery(limitDefault: number, limitMax = 1000, order: Order = 'asc') {
+  return z.object({
+    after: z.string().min(1).max(128).optional().openapi({ description: 'The `next` of the page before.' }),
+    limit: z.coerce
+      .number<string>()
+      .int()
+      .min(0)
+      .max(limitMax)
+      .default(limitDefault)
+      .openapi({ type: 'integer' }),
+    order: z.enum(['asc', 'desc']).default(order),
+  });
+}
+
+/** The list object of such a page. */
+export function nextListOf<T>(data: T[], hasMore: boolean, lastId: string | undefined) {
+  return {
+    object: 'list' as const,
+    data,
+    has_more: hasMore,
+    next: hasMore ? (lastId ?? null) : null,
+  };
+}
+
+/** The schema of `nextListOf`. */
+export function nextListSchema<S extends z.ZodType>(item: S) {
+  return z.object({
+    object: z.literal('list'),
+    data: z.array(item),
+    has_more: z.boolean(),
+    next: z.string().nullable(),
+  });
+}
+
 export type Order = 'asc' | 'desc';
 
 /** Where a page begins: behind the object with this id. */
@@ -44,8 +79,8 @@ export interface Page<Row> {
 }
 
 /** The condition for what comes behind `place` in a table's order of creation. */
-export function beyond(table: string, place: Place, order: Order): RawBuilder<SqlBool> {
-  const row = sql`(${sql.ref(`${table}.created_at`)}, ${sql.ref(`${table}.id`)})`;
+export function beyond(table: string, place: Place, order: Order, id = 'id'): RawBuilder<SqlBool> {
+  const row = sql`(${sql.ref(`${table}.created_at`)}, ${sql.ref(`${table}.${id}`)})`;
   const last = sql`(${sql.val(place.created_at)}, ${sql.val(place.id)})`;
   return order === 'asc' ? sql<SqlBool>`${row} > ${last}` : sql<SqlBool>`${row} < ${last}`;
 }

@@ -25,8 +25,8 @@ const AREAS = {
     'api.organization.projects': ['read', 'write'],
     'api.organization.projects.api_keys': ['read', 'write'],
     'api.organization.projects.service_accounts': ['read', 'write'],
+    /** `request`: chat, completions, and each kind below. */
     'api.model': ['read', 'request'],
-    'api.model.chat_completions': ['request'],
     'api.model.embeddings': ['request'],
     'api.model.images': ['request'],
     'api.model.audio': ['request'],

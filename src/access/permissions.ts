@@ -2,13 +2,12 @@
 // and one function that reads it. What has no row is denied.
 //
 // A caller has its key's scopes and its owner's roles, and acts with what both allow (permission-names.ts says what a
-// scope or a role grants). A permission of the organization allows an operation everywhere; one of a project allows it
-// where the path names that project. The road's operations name their permission in src/gateway/operations.ts.
+// scope or a role grants): where the path names a project, within that project, else in the organization. The road's operations name their permission in src/gateway/operations.ts.
 
 import { missingScope } from '../keys/errors.ts';
 import type { ApiError } from '../platform/errors.ts';
 import { notFound } from './model.ts';
-import { levelOf, type Permission, type Rights } from './permission-names.ts';
+import type { Permission, Rights } from './permission-names.ts';
 
 /** Any key that works may ask; the operation itself shows only what is the caller's own. */
 const ANY_KEY = 'any key';
@@ -31,6 +30,8 @@ const KEYS_WRITE: Rule = [
 ];
 const ACCOUNTS_READ: Rule = ['api.management.read', 'api.organization.projects.service_accounts.read'];
 const ACCOUNTS_WRITE: Rule = ['api.management.write', 'api.organization.projects.service_accounts.write'];
+const GROUPS_READ: Rule = ['api.groups.read', 'api.management.read'];
+const GROUPS_WRITE: Rule = ['api.groups.write', 'api.management.write'];
 const USAGE: Rule = ['api.usage.read', 'api.management.read'];
 
 const ORGANIZATION = '/v1/organization';
@@ -52,6 +53,17 @@ export const RULES: Readonly<Record<string, Rule>> = {
   // Users
   [`GET ${ORGANIZATION}/users`]: ORGANIZATION_READ,
   [`GET ${ORGANIZATION}/users/{user_id}`]: ORGANIZATION_READ,
+
+  // Groups
+  [`GET ${ORGANIZATION}/groups`]: GROUPS_READ,
+  [`POST ${ORGANIZATION}/groups`]: GROUPS_WRITE,
+  [`GET ${ORGANIZATION}/groups/{group_id}`]: GROUPS_READ,
+  [`POST ${ORGANIZATION}/groups/{group_id}`]: GROUPS_WRITE,
+  [`DELETE ${ORGANIZATION}/groups/{group_id}`]: GROUPS_WRITE,
+  [`GET ${ORGANIZATION}/groups/{group_id}/users`]: GROUPS_READ,
+  [`POST ${ORGANIZATION}/groups/{group_id}/users`]: GROUPS_WRITE,
+  [`GET ${ORGANIZATION}/groups/{group_id}/users/{user_id}`]: GROUPS_READ,
+  [`DELETE ${ORGANIZATION}/groups/{group_id}/users/{user_id}`]: GROUPS_WRITE,
 
   // Keys
   [`GET ${ORGANIZATION}/admin_api_keys`]: ORGANIZATION_READ,
@@ -172,7 +184,10 @@ export const RULES: Readonly<Record<string, Rule>> = {
 export interface CallerRights {
   /** In the organization. */
   readonly organization: Rights;
-  /** Within this project; null where it has no access to it, or there is no such project. */
+  /**
+   * Within this project, by roles there and by roles of the organization that count in every project; null where it
+   * has no access. An id that is no project's is for the operation to find out.
+   */
   within(projectId: string): Rights | null;
 }
 
@@ -190,9 +205,8 @@ export function refusalBy(
   const rule = RULES[operation];
   if (rule === ANY_KEY) return null;
   if (rule === undefined) return missingScope('api.management.write');
-  if (rule.some((permission) => caller.organization.has(permission))) return null;
-  if (projectId === undefined || !rule.some((permission) => levelOf(permission) === 'project')) {
-    return missingScope(rule[0]);
+  if (projectId === undefined) {
+    return rule.some((permission) => caller.organization.has(permission)) ? null : missingScope(rule[0]);
   }
   const within = caller.within(projectId);
   if (within === null) return notFound('project', projectId);

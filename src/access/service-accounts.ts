@@ -7,6 +7,7 @@ import { type IssuedKey, issueKey, type KeyLimits, revokeKeysOfOwner } from '../
 import { ApiError } from '../platform/errors.ts';
 import { newId, type OrganizationId, type ProjectId } from '../platform/ids.ts';
 import type { Db, Store, Tx } from '../store/store.ts';
+import { leaveGroups } from './groups.ts';
 import { notFound, type ServiceAccount } from './model.ts';
 import { beyond, cut, type Page, type PageRequest, unknownAfter } from './page.ts';
 import { getActiveProject } from './store.ts';
@@ -166,6 +167,7 @@ export async function deleteServiceAccount(
 ): Promise<void> {
   await getServiceAccount(tx, path);
   const revoked = await revokeKeysOfOwner(tx, by, path.id);
+  await leaveGroups(tx, path.id);
   await tx
     .deleteFrom('service_accounts')
     .where('project_id', '=', path.projectId)
@@ -178,4 +180,5 @@ export async function deleteServiceAccount(
     payload: { id: path.id, data: { revoked_api_keys: revoked } },
   });
   await store.announce(tx, 'service_account', path.id, by.at);
+  await store.announce(tx, 'access', path.id, by.at);
 }

@@ -106,14 +106,7 @@ function checkOperation(principal: Principal, operation: Operation): ApiError | 
       { code: 'operation_not_served' },
     );
   }
-  return scopeAllows(principal.scopes, operation.scope) ? null : missingScope(operation.scope);
-}
-
-/** Whether granted scopes cover the one that is needed. No scopes at all is "All"; writing includes reading. */
-export function scopeAllows(granted: readonly string[], needed: string): boolean {
-  if (granted.length === 0 || granted.includes(needed)) return true;
-  if (!needed.endsWith('.read')) return false;
-  return granted.includes('api.all.read') || granted.includes(needed.replace(/read$/, 'write'));
+  return principal.rights.has(operation.scope) ? null : missingScope(operation.scope);
 }
 
 function findRoute(

@@ -4,6 +4,7 @@
 //
 // Administration (`/v1/organization/…`, `/v1/projects/…`, `/v1/keygate/…`) is not here: src/access serves it.
 
+import type { Permission } from '../access/permission-names.ts';
 import type { Meter } from '../spend/meter/model.ts';
 
 /** What the body is, and where in it the model is named. */
@@ -24,7 +25,8 @@ export interface Operation {
   readonly method: string;
   /** Below `/v1`, with `{}` for a parameter: `/models/{}`. */
   readonly path: string;
-  readonly scope: string;
+  /** What a key must be allowed (src/access/permission-names.ts). */
+  readonly scope: Permission;
   readonly body: BodyKind;
   /** Whether the body must name a model. */
   readonly model: 'required' | 'optional' | 'none';
@@ -37,14 +39,16 @@ export interface Operation {
   readonly served: 'provider' | 'here' | 'no';
 }
 
-const INFERENCE = 'api.model.request';
+const CHAT = 'api.model.request';
+const IMAGES = 'api.model.images.request';
+const AUDIO = 'api.model.audio.request';
 
 function inference(name: string, path: string, meter: Meter, extra: Partial<Operation> = {}): Operation {
   return {
     name,
     method: 'POST',
     path,
-    scope: INFERENCE,
+    scope: CHAT,
     body: 'json',
     model: 'required',
     meter,
@@ -54,7 +58,13 @@ function inference(name: string, path: string, meter: Meter, extra: Partial<Oper
   };
 }
 
-function stored(name: string, method: string, path: string, scope: string, objects: ObjectRule): Operation {
+function stored(
+  name: string,
+  method: string,
+  path: string,
+  scope: Permission,
+  objects: ObjectRule,
+): Operation {
   return {
     name,
     method,
@@ -82,14 +92,23 @@ const SERVED: readonly Operation[] = [
   stored('responses.retrieve', 'GET', '/responses/{}', 'api.responses.read', 'reads'),
   stored('responses.delete', 'DELETE', '/responses/{}', 'api.responses.write', 'deletes'),
   stored('responses.inputItems.list', 'GET', '/responses/{}/input_items', 'api.responses.read', 'reads'),
-  inference('embeddings.create', '/embeddings', 'embeddings'),
-  inference('moderations.create', '/moderations', 'moderations', { model: 'optional' }),
-  inference('images.generate', '/images/generations', 'images'),
-  inference('images.edit', '/images/edits', 'images', { body: 'multipart' }),
-  inference('images.createVariation', '/images/variations', 'images', { body: 'multipart' }),
-  inference('audio.speech.create', '/audio/speech', 'speech'),
-  inference('audio.transcriptions.create', '/audio/transcriptions', 'transcription', { body: 'multipart' }),
-  inference('audio.translations.create', '/audio/translations', 'transcription', { body: 'multipart' }),
+  inference('embeddings.create', '/embeddings', 'embeddings', { scope: 'api.model.embeddings.request' }),
+  inference('moderations.create', '/moderations', 'moderations', {
+    scope: 'api.model.moderations.request',
+    model: 'optional',
+  }),
+  inference('images.generate', '/images/generations', 'images', { scope: IMAGES }),
+  inference('images.edit', '/images/edits', 'images', { scope: IMAGES, body: 'multipart' }),
+  inference('images.createVariation', '/images/variations', 'images', { scope: IMAGES, body: 'multipart' }),
+  inference('audio.speech.create', '/audio/speech', 'speech', { scope: AUDIO }),
+  inference('audio.transcriptions.create', '/audio/transcriptions', 'transcription', {
+    scope: AUDIO,
+    body: 'multipart',
+  }),
+  inference('audio.translations.create', '/audio/translations', 'transcription', {
+    scope: AUDIO,
+    body: 'multipart',
+  }),
   {
     ...stored('models.list', 'GET', '/models', 'api.model.read', 'none'),
     served: 'here',
@@ -211,6 +230,35 @@ const NOT_SERVED: readonly (readonly [methods: string, path: string])[] = [
   ['GET', '/webhook_event_types'],
 ];
 
+/** The areas of operations that are not served, by how their paths begin. */
+const AREAS: readonly (readonly [prefix: string, read: Permission, write: Permission])[] = [
+  ['/assistants', 'api.assistants.read', 'api.assistants.write'],
+  ['/audio/voice', 'api.voices.read', 'api.voices.write'],
+  ['/batches', 'api.batch.read', 'api.batch.write'],
+  ['/chat/completions', CHAT, CHAT],
+  ['/chatkit', 'api.agents.read', 'api.agents.write'],
+  ['/containers', 'api.containers.read', 'api.containers.write'],
+  ['/conversations', 'api.responses.read', 'api.responses.write'],
+  ['/evals', 'api.evals.read', 'api.evals.write'],
+  ['/files', 'api.files.read', 'api.files.write'],
+  ['/fine_tuning', 'api.fine_tuning.jobs.read', 'api.fine_tuning.jobs.write'],
+  ['/models', 'api.model.read', 'api.fine_tuning.jobs.write'],
+  ['/realtime', 'api.model.realtime.request', 'api.model.realtime.request'],
+  ['/responses', 'api.responses.read', 'api.responses.write'],
+  ['/skills', 'api.skills.read', 'api.skills.write'],
+  ['/threads', 'api.threads.read', 'api.threads.write'],
+  ['/uploads', 'api.files.read', 'api.files.write'],
+  ['/vector_stores', 'api.vector_stores.read', 'api.vector_stores.write'],
+  ['/videos', 'api.videos.read', 'api.videos.write'],
+  ['/webhook', 'api.webhooks.read', 'api.webhooks.write'],
+];
+
+function scopeOf(method: string, path: string): Permission {
+  const area = AREAS.find(([prefix]) => path.startsWith(prefix));
+  if (area === undefined) return CHAT;
+  return method === 'GET' ? area[1] : area[2];
+}
+
 function notServed(): Operation[] {
   return NOT_SERVED.flatMap(([methods, path]) =>
     methods.split(' ').map(
@@ -218,7 +266,7 @@ function notServed(): Operation[] {
         name: `${method} ${path}`,
         method,
         path,
-        scope: 'api.all.none',
+        scope: scopeOf(method, path),
         body: 'none',
         model: 'none',
         meter: 'none',

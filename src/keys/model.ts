@@ -1,5 +1,6 @@
 // What a key is, and who stands behind it: the types that the road and the Administration API share.
 
+import type { Rights } from '../access/permission-names.ts';
 import type { Controls } from '../controls/controls.ts';
 import type { OrganizationSettings, ProjectSettings } from '../controls/settings.ts';
 import type { KeyId, OrganizationId, ProjectId } from '../platform/ids.ts';
@@ -48,6 +49,12 @@ export interface Principal {
   readonly ownerId: string;
   /** Empty: every scope. */
   readonly scopes: readonly string[];
+  /** What its scopes and its owner's roles both allow: of a project's key in the project, of an admin key at large. */
+  readonly rights: Rights;
+  /** Whether its owner has access to the key's project; a key whose owner has none does not work. */
+  readonly ownerHasAccess: boolean;
+  /** The groups that its owner is in. */
+  readonly groups: readonly string[];
   /** Null: every model of the project. */
   readonly models: ReadonlySet<string> | null;
   /** Null: every address. */

@@ -1,7 +1,7 @@
 // Every usable key of this installation in memory, so that authenticating a call is one digest and one look-up.
 //
 // Guarantees:
-// - A change made on this node (a key issued, changed or revoked, a project archived, an owner deleted) is in effect
+// - A change made on this node (a key issued, changed or revoked, a project archived, a role given or taken) is in effect
 //   here before whoever made it gets the answer: `Store.write` waits until its followers, of which this is one, have
 //   taken the change in. On other nodes it is in effect within the bound that `Store.follow` states.
 // - Changes are taken in one batch at a time and in commit order, each by reading the object again as it is now, so
@@ -11,6 +11,9 @@
 // When the store cannot be read, the keys known so far go on working, and the store hands the same changes over
 // again until they are in; a revocation made on another node meanwhile is learnt when the store is back.
 
+import { AccessBook } from '../access/book.ts';
+import { effectiveRights } from '../access/intersect.ts';
+import { NO_RIGHTS } from '../access/permission-names.ts';
 import type { Clock } from '../platform/clock.ts';
 import type { KeyId, ProjectId } from '../platform/ids.ts';
 import type { Change, KeyRow, Store } from '../store/store.ts';
@@ -20,7 +23,7 @@ import type { Principal, ProjectState } from './model.ts';
 import { EntryReader } from './rows.ts';
 import { States } from './states.ts';
 import { type CurrentKey, keysById, keysByOwner } from './store.ts';
-import { KeyTable } from './table.ts';
+import { KeyTable, type OwnerAccess, type Profile } from './table.ts';
 
 const FLUSH_MS = 60_000;
 /** Objects read again in one query. */
@@ -45,7 +48,9 @@ export class KeyRegistry {
   readonly #clock: Clock;
   readonly #onError: (error: unknown) => void;
   readonly #every: Every;
-  readonly #keys = new KeyTable();
+  /** Who has which roles and is in which groups. */
+  readonly access = new AccessBook();
+  readonly #keys = new KeyTable((profile, ownerId) => this.#accessOf(profile, ownerId));
   readonly #states = new States();
   readonly #reader = new EntryReader();
   readonly #lastUsed = new LastUsed();
@@ -70,7 +75,7 @@ export class KeyRegistry {
 
   /**
    * Who presents this key, if it is one that may be used now. Undefined alike for a key that was never issued, is
-   * revoked or expired, or whose project is archived. The caller has checked the format (`parseKey`).
+   * revoked or expired, whose project is archived, or whose owner has no access to its project. The caller has checked the format (`parseKey`).
    */
   find(presented: string): Principal | undefined {
     const digest = digestKey(presented);
@@ -78,6 +83,7 @@ export class KeyRegistry {
     if (principal === undefined) return undefined;
     if (principal.expiresAt !== 0 && principal.expiresAt <= this.#clock.now()) return undefined;
     if (principal.project !== null && !principal.project.active) return undefined;
+    if (!principal.ownerHasAccess) return undefined;
     return principal;
   }
 
@@ -104,6 +110,7 @@ export class KeyRegistry {
     // First the number, then the keys: a change in between is read twice, never missed. Projects last, so that every
     // project of a key is as it was after the key was read.
     this.#loadedAt = await store.lastChange();
+    await this.access.load(store.db);
     await store.loadKeys((rows) => {
       for (const row of rows) this.#admit(row);
     });
@@ -133,6 +140,7 @@ export class KeyRegistry {
 
   /** Reads what changed again, as it is now. */
   async #take(store: Store, changes: readonly Change[]): Promise<void> {
+    if (await this.access.take(store.db, changes)) this.#keys.forgetPrincipals();
     for (const group of idGroups(changes, 'organization'))
       await this.#states.readOrganizations(store.db, group);
     for (const group of idGroups(changes, 'project')) await this.#states.readProjects(store.db, group);
@@ -154,6 +162,18 @@ export class KeyRegistry {
       if (revoked) this.#keys.delete(digestOf(row));
       else this.#admit(row);
     }
+  }
+
+  #accessOf({ project, ownerType, scopes }: Profile, ownerId: string): OwnerAccess {
+    const ofOwner =
+      project === null
+        ? this.access.organizationRights(ownerId)
+        : this.access.within(ownerType, ownerId, project.id);
+    return {
+      rights: ofOwner === null ? NO_RIGHTS : effectiveRights(scopes, ofOwner),
+      ownerHasAccess: ofOwner !== null,
+      groups: this.access.groupsOf(ownerId),
+    };
   }
 
   #admit(row: KeyRow): void {

@@ -6,13 +6,20 @@
 // - The index is open addressing with linear probing over pairs of hash and row number, at most half full; a deletion
 //   shifts the rest of its run back, so there are no tombstones. The hash is the digest's first four bytes: a digest
 //   is SHA-256 of at least 256 random bits, so nobody can steer it.
-// - `get` makes a principal out of a row, and keeps the recent ones, so a busy key costs one map look-up.
+// - `get` makes a principal out of a row, with what its owner's roles make of it at that time, and keeps the recent
+//   ones, so a busy key costs one map look-up. When anybody's access changes, the recent ones are forgotten.
 
 import type { KeyId } from '../platform/ids.ts';
 import type { Principal } from './model.ts';
 
+/** What an owner's roles make of a key. */
+export type OwnerAccess = Pick<Principal, 'rights' | 'ownerHasAccess' | 'groups'>;
+
 /** What keys have in common. Equal ones are given as the same object. */
-export type Profile = Omit<Principal, 'keyId' | 'ownerId' | 'expiresAt'>;
+export type Profile = Omit<Principal, 'keyId' | 'ownerId' | 'expiresAt' | keyof OwnerAccess>;
+
+/** What this owner may do with a key of this profile. Asked when a principal is made. */
+export type AccessOf = (profile: Profile, ownerId: string) => OwnerAccess;
 
 export interface KeyEntry extends Pick<Principal, 'keyId' | 'ownerId' | 'expiresAt'> {
   readonly profile: Profile;
@@ -42,6 +49,11 @@ export class KeyTable {
   #size = 0;
   readonly #profiles = new Profiles();
   readonly #recent = new Map<string, Principal>();
+  readonly #accessOf: AccessOf;
+
+  constructor(accessOf: AccessOf) {
+    this.#accessOf = accessOf;
+  }
 
   get size(): number {
     return this.#size;
@@ -83,6 +95,11 @@ export class KeyTable {
     if (this.#size * 2 > this.#mask) this.#growIndex();
   }
 
+  /** Access has changed: principals are made anew when they are next asked for. */
+  forgetPrincipals(): void {
+    this.#recent.clear();
+  }
+
   delete(digest: string): void {
     this.#recent.delete(digest);
     const slot = this.#slot(digest);
@@ -99,6 +116,8 @@ export class KeyTable {
   #principal(row: number): Principal {
     const { chunk, at } = this.#place(row);
     const profile = this.#profiles.at(chunk.readUInt32LE(at + PROFILE));
+    const ownerId = readText(chunk, at + OWNER_ID);
+    const { rights, ownerHasAccess, groups } = this.#accessOf(profile, ownerId);
     return {
       // What `set` was given under this brand.
       keyId: readText(chunk, at + KEY_ID) as KeyId,
@@ -107,8 +126,11 @@ export class KeyTable {
       organization: profile.organization,
       project: profile.project,
       ownerType: profile.ownerType,
-      ownerId: readText(chunk, at + OWNER_ID),
+      ownerId,
       scopes: profile.scopes,
+      rights,
+      ownerHasAccess,
+      groups,
       models: profile.models,
       addresses: profile.addresses,
       expiresAt: chunk.readDoubleLE(at + EXPIRES_AT),

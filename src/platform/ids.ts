@@ -19,6 +19,10 @@ export type CreditGrantId = Brand<string, 'CreditGrantId'>;
 export type PaymentId = Brand<string, 'PaymentId'>;
 export type WorkloadProviderId = Brand<string, 'WorkloadProviderId'>;
 export type FederationRuleId = Brand<string, 'FederationRuleId'>;
+export type RoleId = Brand<string, 'RoleId'>;
+export type RoleAssignmentId = Brand<string, 'RoleAssignmentId'>;
+export type GroupId = Brand<string, 'GroupId'>;
+export type InviteId = Brand<string, 'InviteId'>;
 
 interface IdKinds {
   'org-': OrganizationId;
@@ -34,6 +38,10 @@ interface IdKinds {
   wip_: WorkloadProviderId;
   wir_: FederationRuleId;
   grant_: CreditGrantId;
+  role_: RoleId;
+  role_assignment_: RoleAssignmentId;
+  group_: GroupId;
+  'invite-': InviteId;
 }
 
 const BASE62 = '0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz';

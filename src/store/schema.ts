@@ -2,6 +2,7 @@
 // text; a digest is 32 bytes. The migrations in migrations/ make these tables, the same on both databases.
 
 import type { Generated } from 'kysely';
+import type { AccessTables } from './schema-access.ts';
 import type { ControlsTables } from './schema-controls.ts';
 import type { CreditTables } from './schema-credits.ts';
 import type { IdentityTables } from './schema-identity.ts';
@@ -11,7 +12,8 @@ import type { SecretsTables } from './schema-secrets.ts';
 import type { UsageTables } from './schema-usage.ts';
 
 export interface Schema
-  extends CreditTables,
+  extends AccessTables,
+    CreditTables,
     ControlsTables,
     IdentityTables,
     LimitsTables,
@@ -58,8 +60,11 @@ export interface UserTable {
   organization_id: string;
   name: string;
   email: string;
+  /** `owner` if the predefined role of an owner is assigned to it directly. */
   role: 'owner' | 'reader';
   created_at: number;
+  developer_persona: string | null;
+  technical_level: string | null;
 }
 
 export interface ServiceAccountTable {
@@ -106,6 +111,9 @@ export interface ChangeTable {
     | 'organization'
     | 'user'
     | 'service_account'
+    /** What a user, service account or group may do: its roles, or the groups that it is in. By its own id. */
+    | 'access'
+    | 'role'
     | 'budget'
     | 'credit_account'
     | 'price_list'

@@ -62,7 +62,7 @@ describe('names of permissions', () => {
   it('api.model.request is every kind of model request', () => {
     const rights = rightsOf(['api.model.request']);
     expect(rights.has('api.model.images.request')).toBe(true);
-    expect(rights.has('api.model.chat_completions.request')).toBe(true);
+    expect(rights.has('api.model.embeddings.request')).toBe(true);
     expect(rights.has('api.model.read')).toBe(false);
     expect(rightsOf(['api.model.images.request']).has('api.model.audio.request')).toBe(false);
   });

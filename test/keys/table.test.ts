@@ -1,8 +1,9 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
+import { NO_RIGHTS } from '../../src/access/permission-names.ts';
 import type { Principal } from '../../src/keys/model.ts';
 import { States } from '../../src/keys/states.ts';
-import { type KeyEntry, KeyTable, type Profile } from '../../src/keys/table.ts';
+import { type KeyEntry, KeyTable, type OwnerAccess, type Profile } from '../../src/keys/table.ts';
 import type { KeyId, OrganizationId } from '../../src/platform/ids.ts';
 
 const states = new States();
@@ -34,15 +35,20 @@ const steps = fc.oneof(
   fc.record({ digest: digests, entry: fc.constant(null) }),
 );
 
+/** An owner's access, as plainly as it can be told from the entry. */
+function accessOf(profile: Profile, ownerId: string): OwnerAccess {
+  return { rights: NO_RIGHTS, ownerHasAccess: true, groups: [`${ownerId} in ${profile.project?.id}`] };
+}
+
 function principalOf({ profile, ...entry }: KeyEntry): Principal {
-  return { ...profile, ...entry };
+  return { ...profile, ...entry, ...accessOf(profile, entry.ownerId) };
 }
 
 describe('the table of keys', () => {
   it('answers as a plain map does, whatever is set, replaced and deleted in whatever order', () => {
     fc.assert(
       fc.property(fc.array(steps, { maxLength: 200 }), fc.boolean(), (changes, lookBetween) => {
-        const table = new KeyTable();
+        const table = new KeyTable(accessOf);
         const model = new Map<string, KeyEntry>();
         for (const { digest, entry } of changes) {
           if (entry === null) {
@@ -68,7 +74,7 @@ describe('the table of keys', () => {
   });
 
   it('stays right through growing to many keys and shrinking back, and uses given-up rows again', () => {
-    const table = new KeyTable();
+    const table = new KeyTable(accessOf);
     const digestOf = (n: number) => {
       const bytes = Buffer.alloc(32);
       // Spread as a hash would, deterministically.
@@ -103,7 +109,7 @@ describe('the table of keys', () => {
   });
 
   it('refuses what would not fit its rows, instead of cutting it', () => {
-    const table = new KeyTable();
+    const table = new KeyTable(accessOf);
     const [profile] = profiles;
     if (!profile) throw new Error('no profile');
     const entry = { keyId: 'key_1' as KeyId, ownerId: 'user-1', expiresAt: 0, profile };

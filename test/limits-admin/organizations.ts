@@ -1,5 +1,7 @@
 // A further organization in the store of a server that is not running, as one installation may have several.
 
+import { placeRole } from '../../src/access/assignments.ts';
+import { PREDEFINED_ROLES } from '../../src/access/permission-names.ts';
 import type { Attribution } from '../../src/audit/model.ts';
 import { issueKey } from '../../src/keys/issue.ts';
 import { systemClock } from '../../src/platform/clock.ts';
@@ -33,6 +35,11 @@ export async function addOrganization(dataDir: string): Promise<string> {
           created_at: by.at,
         })
         .execute();
+      await placeRole(store, tx, by, {
+        projectId: null,
+        principal: { type: 'user', id: owner },
+        roleId: PREDEFINED_ROLES.organizationOwner.id,
+      });
       const { value } = await issueKey(store, tx, by, {
         type: 'admin',
         name: 'Admin',

@@ -72,7 +72,7 @@ describe.each(stores)('values on $kind', ({ fresh }) => {
           id,
           organization_id: ORGANIZATION,
           name: id,
-          email: '',
+          email: id,
           role: 'reader',
           created_at: 1,
         })),

@@ -12,6 +12,7 @@ import { up as limits } from './0020-limits.ts';
 import { up as usage } from './0030-usage.ts';
 import { up as spendAlerts } from './0040-spend-alerts.ts';
 import { up as credits } from './0060-credits.ts';
+import { up as access } from './0080-access.ts';
 import { up as settings } from './0090-settings.ts';
 import { up as workloadIdentity } from './0100-workload-identity.ts';
 import { up as confirmation } from './0101-confirmation.ts';
@@ -27,6 +28,7 @@ export const STEPS: Steps = {
   '0030_usage': usage,
   '0040_spend_alerts': spendAlerts,
   '0060_credits': credits,
+  '0080_access': access,
   '0090_settings': settings,
   '0100_workload_identity': workloadIdentity,
   '0101_confirmation': confirmation,
