@@ -75,6 +75,9 @@ export interface Confirmation {
   readonly thumbprint: string;
 }
 
+/** A principal before what its owner's roles make of it: the registry adds that, and keeps it current. */
+export type Credential = Omit<Principal, 'rights' | 'ownerHasAccess' | 'groups'>;
+
 export interface AddressRanges {
   includes(address: string): boolean;
 }

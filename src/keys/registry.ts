@@ -19,7 +19,7 @@ import type { KeyId, ProjectId } from '../platform/ids.ts';
 import type { Change, KeyRow, Store } from '../store/store.ts';
 import { digestKey } from './format.ts';
 import { LastUsed } from './last-used.ts';
-import type { Principal, ProjectState } from './model.ts';
+import type { Credential, Principal, ProjectState } from './model.ts';
 import { EntryReader } from './rows.ts';
 import { States } from './states.ts';
 import { type CurrentKey, keysById, keysByOwner } from './store.ts';
@@ -41,7 +41,7 @@ export interface KeyRegistryOptions {
 
 /** Something that knows keys which are not stored as such: access tokens, sessions. */
 export interface PrincipalSource {
-  find(presented: string, digest: string): Principal | undefined;
+  find(presented: string, digest: string): Credential | undefined;
 }
 
 export class KeyRegistry {
@@ -53,6 +53,7 @@ export class KeyRegistry {
   readonly #keys = new KeyTable((profile, ownerId) => this.#accessOf(profile, ownerId));
   readonly #states = new States();
   readonly #reader = new EntryReader();
+  #resolved = new WeakMap<Credential, Principal>();
   readonly #lastUsed = new LastUsed();
   readonly #sources: PrincipalSource[] = [];
   #loadedAt = 0;
@@ -75,7 +76,8 @@ export class KeyRegistry {
 
   /**
    * Who presents this key, if it is one that may be used now. Undefined alike for a key that was never issued, is
-   * revoked or expired, whose project is archived, or whose owner has no access to its project. The caller has checked the format (`parseKey`).
+   * revoked or expired, whose project is archived, or whose owner has no access to its project. The
+   * caller has checked the format (`parseKey`).
    */
   find(presented: string): Principal | undefined {
     const digest = digestKey(presented);
@@ -94,10 +96,20 @@ export class KeyRegistry {
 
   #elsewhere(presented: string, digest: string): Principal | undefined {
     for (const source of this.#sources) {
-      const principal = source.find(presented, digest);
-      if (principal !== undefined) return principal;
+      const credential = source.find(presented, digest);
+      if (credential !== undefined) return this.#resolve(credential);
     }
     return undefined;
+  }
+
+  /** A source gives the same object for the same credential, so that its owner's access is looked up once. */
+  #resolve(credential: Credential): Principal {
+    let principal = this.#resolved.get(credential);
+    if (principal === undefined) {
+      principal = { ...credential, ...this.#accessOf(credential, credential.ownerId) };
+      this.#resolved.set(credential, principal);
+    }
+    return principal;
   }
 
   /** Notes that a key was used at this time; written behind, at most once a minute a key. */
@@ -140,7 +152,10 @@ export class KeyRegistry {
 
   /** Reads what changed again, as it is now. */
   async #take(store: Store, changes: readonly Change[]): Promise<void> {
-    if (await this.access.take(store.db, changes)) this.#keys.forgetPrincipals();
+    if (await this.access.take(store.db, changes)) {
+      this.#keys.forgetPrincipals();
+      this.#resolved = new WeakMap();
+    }
     for (const group of idGroups(changes, 'organization'))
       await this.#states.readOrganizations(store.db, group);
     for (const group of idGroups(changes, 'project')) await this.#states.readProjects(store.db, group);
@@ -164,7 +179,10 @@ export class KeyRegistry {
     }
   }
 
-  #accessOf({ project, ownerType, scopes }: Profile, ownerId: string): OwnerAccess {
+  #accessOf(
+    { project, ownerType, scopes }: Pick<Profile, 'project' | 'ownerType' | 'scopes'>,
+    ownerId: string,
+  ): OwnerAccess {
     const ofOwner =
       project === null
         ? this.access.organizationRights(ownerId)

@@ -3,7 +3,7 @@
 // service account and project as they are now.
 
 import { TOKEN_PREFIX } from '../../keys/format.ts';
-import type { Confirmation, Principal } from '../../keys/model.ts';
+import type { Confirmation, Credential } from '../../keys/model.ts';
 import type { Clock } from '../../platform/clock.ts';
 import { type KeyId, randomBase62 } from '../../platform/ids.ts';
 import type { Change, Store } from '../../store/store.ts';
@@ -16,7 +16,7 @@ const REMEMBERED_MAX = 8192;
 
 interface Verified {
   readonly rule: RuleState;
-  readonly principal: Principal;
+  readonly principal: Credential;
 }
 
 export interface MintedToken {
@@ -63,7 +63,7 @@ export class AccessTokens {
   }
 
   /** Who presents this text, if it is an access token that stands. Expiry and project are for the registry to check. */
-  find(presented: string, digest: string): Principal | undefined {
+  find(presented: string, digest: string): Credential | undefined {
     if (!presented.startsWith(TOKEN_PREFIX)) return undefined;
     const known = this.#verified.get(digest);
     if (known?.rule.alive) return known.principal;
@@ -106,7 +106,7 @@ export class AccessTokens {
   }
 }
 
-function principalOf(rule: RuleState, claims: TokenClaims): Principal {
+function principalOf(rule: RuleState, claims: TokenClaims): Credential {
   return {
     // All tokens of one rule are one key to limits, budgets and records: a new token does not bring a new allowance.
     keyId: rule.id as string as KeyId,
