@@ -2,6 +2,7 @@
 // rules as the real one (protocol.ts); `mutant` breaks one of them, to show that the simulation would notice.
 
 import { windowAt } from '../../src/spend/budgets/window.ts';
+import { endDue, type Ledger, limitOf } from '../../src/spend/credits/ledger.ts';
 import {
   type AccountKey,
   type AccountState,
@@ -22,6 +23,8 @@ import {
 export interface SimBudget extends EscrowBudget {
   readonly id: string;
   limit: bigint;
+  /** Of prepaid credits: the grants that the limit is made of. */
+  credits?: Ledger;
 }
 
 /** What is broken on purpose. */
@@ -34,7 +37,9 @@ export type Mutant =
   | 'store reads what is committed before its transaction'
   | 'store forgets a slice when its lease ends'
   | 'bills are believed while calls may be under way'
-  | 'call is settled at half its cost';
+  | 'call is settled at half its cost'
+  | 'store grants on credits that have expired'
+  | 'store takes the rest of a grant away twice';
 
 export const MUTANTS: readonly Mutant[] = [
   'node uses what it offered back',
@@ -45,6 +50,8 @@ export const MUTANTS: readonly Mutant[] = [
   'store forgets a slice when its lease ends',
   'bills are believed while calls may be under way',
   'call is settled at half its cost',
+  'store grants on credits that have expired',
+  'store takes the rest of a grant away twice',
 ];
 
 export function keyOf({ budgetId, subject, windowStart }: AccountKey): string {
@@ -62,6 +69,8 @@ export class ModelStore {
   readonly accounts = new Map<string, AccountState>();
   readonly leases = new Map<string, Lease>();
   private readonly mutant: Mutant;
+  /** The store's clock. */
+  now = 0;
   private stale = new Map<string, AccountState>();
 
   constructor(mutant: Mutant) {
@@ -78,6 +87,7 @@ export class ModelStore {
     lease.state = state;
     this.leases.set(request.lease, lease);
     const live = state.fencedAt === null;
+    for (const { budgetId } of request.entries) this.endDue(budgetId);
     const read = new Map(this.accounts);
     const granted = request.entries.map((entry) => {
       const budget = this.budgets.get(entry.budgetId);
@@ -109,6 +119,31 @@ export class ModelStore {
     return { kind: 'done', fenced: !live, granted };
   }
 
+  /** What a turn does before it grants anything: grants of credits whose time has come are over. */
+  endDue(budgetId: string): void {
+    const budget = this.budgets.get(budgetId);
+    if (!budget?.credits || this.mutant === 'store grants on credits that have expired') return;
+    this.moveCredits(budget, (ledger, settled, committed) => endDue(ledger, settled, committed, this.now));
+  }
+
+  /** Changes the credits, charged until now, and the limit with them. */
+  moveCredits(
+    budget: SimBudget,
+    change: (ledger: Ledger, settled: bigint, committed: bigint) => Ledger,
+  ): void {
+    if (!budget.credits) return;
+    const { settled, committed } = this.accounts.get(`${budget.id}||0`) ?? NEW_ACCOUNT;
+    const before = budget.credits;
+    const after = change(before, settled, committed);
+    if (after === before) return;
+    budget.credits = after;
+    budget.limit = limitOf(after);
+    if (this.mutant !== 'store takes the rest of a grant away twice') return;
+    for (const [at, { status, taken }] of after.grants.entries()) {
+      if (status === 'expired' && before.grants[at]?.status === 'active') budget.limit -= taken;
+    }
+  }
+
   fence(now: number): FencedLease[] {
     const fenced: FencedLease[] = [];
     for (const [id, lease] of this.leases) {
@@ -132,6 +167,7 @@ export class ModelStore {
     const slice = slices?.get(key);
     const account = this.accounts.get(key);
     const budget = this.budgets.get(key.split('|')[0] ?? '');
+    if (budget) this.endDue(budget.id);
     if (!slices || !slice || !account || !budget) return;
     const applied = applyEvidence(account, slice, spent, whole, budget.limit);
     this.accounts.set(key, applied.account);

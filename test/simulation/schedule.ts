@@ -1,8 +1,9 @@
-// One random schedule from one seed: budgets at four levels, nodes that crash, freeze, lose the store and drift, calls
-// of every kind, limits that change, a window that ends in the middle. At the end the weather clears, and what is
+// One random schedule from one seed: budgets at six levels (credits, organization, project, groups, key, end user), nodes that crash, freeze, lose the store and drift, calls
+// of every kind, limits that change, grants that come, expire and are revoked, members that change their groups, a window that ends in the middle. At the end the weather clears, and what is
 // left is checked: nothing blocked, nothing lost but what a crash may lose, every amount accounted for.
 
 import { windowAt } from '../../src/spend/budgets/window.ts';
+import { charge, limitOf } from '../../src/spend/credits/ledger.ts';
 import { LEASE_MS } from '../../src/spend/escrow/protocol.ts';
 import { keyOf, type Mutant, type SimBudget } from './model-store.ts';
 import { type Call, type Random, type SimNode, Violation, World } from './world.ts';
@@ -51,6 +52,10 @@ export function runSchedule(seed: number, mutant: Mutant = 'none'): Outcome {
 
 interface Budgets {
   readonly all: readonly SimBudget[];
+  /** Whose limit is made of grants. */
+  readonly credits: SimBudget;
+  /** Which groups the owner of each key is in. */
+  readonly groups: number[][];
   chain(random: Random): Call['budgets'];
 }
 
@@ -71,19 +76,45 @@ function makeBudgets(world: World): Budgets {
   const projects = [make('project-a', 200_000), make('project-b', 200_000)];
   const keys = ['k1', 'k2', 'k3', 'k4'].map((id) => make(id, 80_000));
   const users = make('each-user', 30_000);
+  const named = [make('group-a', 150_000), make('group-b', 150_000)];
+  const each = make('each-group', 100_000);
+  const groups = keys.map(() => [0, 1].filter(() => random.chance(0.4)));
+  const credits: SimBudget = {
+    id: 'credits',
+    period: 'total',
+    enforcement: 'hard',
+    limit: 0n,
+    credits: { grants: [], charged: 0n },
+  };
+  world.store.budgets.set(credits.id, credits);
+  for (let i = random.between(1, 3); i > 0; i--) grantSome(world, credits);
   return {
-    all: [organization, ...projects, ...keys, users],
+    all: [organization, ...projects, ...keys, users, ...named, each],
+    credits,
+    groups,
     chain: (r) => {
       const key = r.int(keys.length);
       const chain = [
+        { budget: credits, subject: '' },
         { budget: organization, subject: '' },
         { budget: projects[key & 1] as SimBudget, subject: '' },
         { budget: keys[key] as SimBudget, subject: '' },
       ];
+      for (const group of groups[key] ?? []) {
+        chain.push({ budget: named[group] as SimBudget, subject: '' });
+        chain.push({ budget: each, subject: `g${group}` });
+      }
       if (r.chance(0.7)) chain.push({ budget: users, subject: `u${r.int(3)}` });
       return r.chance(0.1) ? chain.slice(r.int(3)) : chain;
     },
   };
+}
+
+/** Grants that are used up, that expire while calls are under way, and that outlast the schedule. */
+function grantSome(world: World, credits: SimBudget): void {
+  const { random } = world;
+  const amount = BigInt(random.between(1, random.pick([5_000, 50_000, 500_000])));
+  world.grant(credits, amount, random.chance(0.3) ? null : random.between(1, 60_000));
 }
 
 function traffic(
@@ -144,6 +175,14 @@ function trouble(world: World, budgets: Budgets, nodes: readonly SimNode[], leng
   some(2, () => {
     random.pick(nodes).skew += random.between(-3000, 3000);
   });
+  some(6, () => grantSome(world, budgets.credits));
+  some(2, () => {
+    const { grants } = budgets.credits.credits ?? { grants: [] };
+    if (grants.length > 0) world.revoke(budgets.credits, random.pick(grants).id);
+  });
+  some(3, () => {
+    budgets.groups[random.int(4)] = [0, 1].filter(() => random.chance(0.4));
+  });
   some(6, () => {
     const budget = random.pick(budgets.all);
     const by = BigInt(random.pick([10, 50, 90, 150, 300]));
@@ -199,7 +238,30 @@ function checkEnd(world: World, budgets: Budgets, excess: boolean): void {
       );
     }
   }
+  checkCredits(world, budgets.credits, excess);
+  usable(world, budgets.credits);
   for (const budget of budgets.all) if (budget.enforcement === 'hard') usable(world, budget);
+}
+
+/** Every nano-dollar of every grant was used, taken away once, or is left; and what was used is what was billed. */
+function checkCredits(world: World, budget: SimBudget, excess: boolean): void {
+  world.store.endDue(budget.id);
+  world.store.moveCredits(budget, (before, settled) => charge(before, settled, world.now));
+  const ledger = budget.credits ?? { grants: [], charged: 0n };
+  const billed = world.truth.get(`${budget.id}||0`)?.billed ?? 0n;
+  const sum = (kind: 'amount' | 'used' | 'taken') =>
+    ledger.grants.reduce((total, grant) => total + grant[kind], 0n);
+  for (const { id, amount, used, taken, status, expiresAt } of ledger.grants) {
+    const left = amount - used - taken;
+    if (left < 0n || used < 0n || taken < 0n || (status !== 'active' && left !== 0n))
+      throw new Violation(`${id}: ${amount} granted, ${used} used, ${taken} taken away`);
+    if (status === 'active' && expiresAt !== null && expiresAt <= world.now)
+      throw new Violation(`${id}: still holds after its time`);
+  }
+  if (!excess && sum('used') !== billed)
+    throw new Violation(`${billed} billed, but the grants were charged ${sum('used')}`);
+  if (budget.limit !== ledger.charged + sum('amount') - sum('used') - sum('taken'))
+    throw new Violation(`the limit is ${budget.limit}, but the grants make it ${limitOf(ledger)}`);
 }
 
 /** A new node can spend exactly what is left, to the last nano-dollar. */

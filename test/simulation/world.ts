@@ -2,6 +2,7 @@
 // network that delays, loses and reorders, and providers that bill whether or not the node lives to hear of it. What
 // really happened is kept beside it (`truth`), and compared with the limits after every event.
 
+import { charge, endDue, type Grant, limitOf, revoke } from '../../src/spend/credits/ledger.ts';
 import type { Purse } from '../../src/spend/escrow/account.ts';
 import type { Hold, Refusal, Unavailable } from '../../src/spend/escrow/answers.ts';
 import type { Turn } from '../../src/spend/escrow/book.ts';
@@ -181,10 +182,12 @@ export class World {
       if (event === undefined || event.at > end) break;
       this.agenda.take();
       this.now = event.at;
+      this.store.now = event.at;
       event.run();
       this.counts.events++;
     }
     this.now = end;
+    this.store.now = end;
   }
 
   wall(node: SimNode): number {
@@ -386,8 +389,49 @@ export class World {
     return truth;
   }
 
+  /** A grant of credits; `lifeMs` null: it does not expire. */
+  grant(budget: SimBudget, amount: bigint, lifeMs: number | null): void {
+    const expiresAt = lifeMs === null ? null : this.now + lifeMs;
+    const made: Grant = {
+      id: `grant-${++this.made}`,
+      amount,
+      used: 0n,
+      taken: 0n,
+      honours: 0n,
+      status: 'active',
+      createdAt: this.now,
+      expiresAt,
+      endedAt: null,
+    };
+    this.store.endDue(budget.id);
+    this.store.moveCredits(budget, (ledger, settled) => {
+      const charged = charge(ledger, settled, this.now);
+      return { ...charged, grants: [...charged.grants, made] };
+    });
+    this.allow(budget, budget.limit);
+    // Whether or not anybody notices: from that moment on, what is left of it may not be spent.
+    if (lifeMs !== null)
+      this.at(lifeMs, () => {
+        const { settled = 0n, committed = 0n } = this.store.accounts.get(`${budget.id}||0`) ?? {};
+        const ledger = budget.credits;
+        if (ledger) this.allow(budget, limitOf(endDue(ledger, settled, committed, this.now)));
+      });
+  }
+
+  revoke(budget: SimBudget, id: string): void {
+    this.store.endDue(budget.id);
+    this.store.moveCredits(budget, (ledger, settled, committed) =>
+      revoke(ledger, id, settled, committed, this.now),
+    );
+    this.allow(budget, budget.limit);
+  }
+
   setLimit(budget: SimBudget, limit: bigint): void {
     budget.limit = limit;
+    this.allow(budget, limit);
+  }
+
+  private allow(budget: SimBudget, limit: bigint): void {
     for (const [key, { committed }] of this.store.accounts) {
       if (!key.startsWith(`${budget.id}|`)) continue;
       this.truthOf(key).allowed = limit > committed ? limit : committed;
