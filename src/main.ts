@@ -25,6 +25,7 @@ import { systemClock } from './platform/clock.ts';
 import { ApiError, SetupError } from './platform/errors.ts';
 import { jsonLog, type Log } from './platform/log.ts';
 import { outgoing } from './platform/outgoing.ts';
+import { secretsPart } from './secrets/control-part.ts';
 import { openSecrets } from './secrets/open.ts';
 import { spendPart } from './spend/administration/control-part.ts';
 import { TokenCounter } from './spend/count.ts';
@@ -35,6 +36,7 @@ import { openRollup } from './spend/rollup/open.ts';
 import { openStore } from './store/open.ts';
 import type { Store } from './store/store.ts';
 import { keepCatalogue } from './upstreams/catalogue.ts';
+import { keepCredentials } from './upstreams/credentials.ts';
 import { OwnedObjects } from './upstreams/objects.ts';
 import { Routes } from './upstreams/routes.ts';
 import { sandboxUpstream } from './upstreams/sandbox-upstream.ts';
@@ -75,7 +77,17 @@ export async function runServer(config: Config, io: Io): Promise<RunningServer> 
     const reachable = outgoing(config.outgoing);
     const store = await openStore({ ...config, clock, onError: (error) => log.error('store', error) });
     closing.add(() => store.close());
-    await openSecrets({ config: config.secrets, dataDir: config.dataDir, store, clock, log });
+    const secrets = await openSecrets({
+      config: config.secrets,
+      clouds: config.clouds,
+      dataDir: config.dataDir,
+      node: config.node,
+      outgoing: reachable,
+      store,
+      clock,
+      log,
+    });
+    closing.add(() => secrets.close());
     const firstStart = await bootstrap({
       store,
       clock,
@@ -127,6 +139,16 @@ export async function runServer(config: Config, io: Io): Promise<RunningServer> 
       closing,
     );
 
+    await keepCredentials({
+      config,
+      store,
+      secrets,
+      routes,
+      now: () => clock.now(),
+      projectState: (id) => registry.projectState(id),
+      onError: (error) => log.error('credentials', error),
+    });
+
     let draining = false;
     const proxies = config.trustedProxies.length === 0 ? null : addressRanges(config.trustedProxies);
     const administration: ControlPlaneDeps = {
@@ -138,6 +160,7 @@ export async function runServer(config: Config, io: Io): Promise<RunningServer> 
     const callable = () => routes.listing(false).map(({ id }) => id);
     const controlPlane = createControlPlane(administration, [
       limitsPart({ ...administration, ...limits, callable, uploadBytes: config.bounds.uploadBytes }),
+      secretsPart({ ...administration, secrets, providers: config.providers.map(({ name }) => name) }),
       identityPart({ ...administration, outgoing: reachable }),
       controlsPart(administration),
       spendPart(administration, config.spend.account === 'postpaid' ? 'postpaid' : 'undeclared'),

@@ -161,6 +161,19 @@ export const RULES: Readonly<Record<string, Rule>> = {
   [`POST ${OURS}/budgets/{budget_id}`]: ORGANIZATION_WRITE,
   [`DELETE ${OURS}/budgets/{budget_id}`]: ORGANIZATION_WRITE,
 
+  // Secrets: what holds a provider's account is the organization's alone, a project's own credentials included
+  [`GET ${OURS}/secrets`]: ORGANIZATION_READ,
+  [`GET ${OURS}/secrets/{name}`]: ORGANIZATION_READ,
+  [`POST ${OURS}/secrets/{name}`]: ORGANIZATION_WRITE,
+  [`DELETE ${OURS}/secrets/{name}`]: ORGANIZATION_WRITE,
+  [`GET ${OUR_PROJECT}/credentials`]: PROJECT_READ,
+  [`GET ${OUR_PROJECT}/credentials/{provider}`]: PROJECT_READ,
+  [`POST ${OUR_PROJECT}/credentials/{provider}`]: ORGANIZATION_WRITE,
+  [`DELETE ${OUR_PROJECT}/credentials/{provider}`]: ORGANIZATION_WRITE,
+  [`GET ${OURS}/root_key`]: ORGANIZATION_READ,
+  [`POST ${OURS}/root_key/rewrap`]: ORGANIZATION_WRITE,
+  [`POST ${OURS}/root_key/rotate`]: ORGANIZATION_WRITE,
+
   // Workload identity
   [`GET ${PROVIDERS}`]: ORGANIZATION_READ,
   [`POST ${PROVIDERS}`]: ORGANIZATION_WRITE,

@@ -63,6 +63,18 @@ export type AuditEventType =
   | 'credits.granted'
   | 'credits.revoked'
   | 'credits.expired'
+  | 'external_key.registered'
+  | 'external_key.removed'
+  | 'external_storage.registered'
+  | 'external_storage.removed'
+  /** keygate's own: a named secret was set, set anew or removed, and opened by a node for its own use. */
+  | 'secret.created'
+  | 'secret.updated'
+  | 'secret.deleted'
+  | 'secret.accessed'
+  /** keygate's own: the root key was turned, or what is sealed was wrapped with the newest again. */
+  | 'root_key.rotated'
+  | 'root_key.rewrapped'
   /** keygate's own: a valid key was used on the Administration API without the right. */
   | 'administration.refused';
 

@@ -10,6 +10,7 @@ import { forTerminal, type Io } from './io.ts';
 import { addKeys } from './keys.ts';
 import { addLimits } from './limits.ts';
 import { addProjects } from './projects.ts';
+import { addSecrets } from './secrets.ts';
 import { addServe, type RunServer } from './serve.ts';
 import { addUsage } from './usage.ts';
 import { addVersion, version } from './version.ts';
@@ -32,7 +33,7 @@ export function buildProgram(io: Io, runServer: RunServer): Command {
     .addHelpText(
       'after',
       `
-keys, projects, limits, usage, costs, credits and call talk to a running server. They read
+keys, projects, limits, secrets, usage, costs, credits and call talk to a running server. They read
   KEYGATE_URL        where it is (default http://127.0.0.1:4141; its administration's address, if that is apart)
   KEYGATE_ADMIN_KEY  the admin key for all of them but call (else OPENAI_ADMIN_KEY)
   OPENAI_API_KEY     the key for call
@@ -48,6 +49,7 @@ ${EXIT_HELP}`,
   addKeys(program, io);
   addProjects(program, io);
   addLimits(program, io);
+  addSecrets(program, io);
   addUsage(program, io);
   addCosts(program, io);
   addCredits(program, io);

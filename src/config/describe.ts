@@ -53,8 +53,14 @@ export function describe({ config, notices, origins }: Loaded): Described {
   };
 }
 
-function provider({ name, baseUrl, credential, models, priority }: ProviderConfig): ProviderRow {
-  return { name, base_url: baseUrl.href, credential: credential ? '[redacted]' : 'none', models, priority };
+function provider({ name, baseUrl, auth, models, priority }: ProviderConfig): ProviderRow {
+  return {
+    name,
+    base_url: baseUrl.href,
+    credential: auth === 'none' ? 'none' : '[redacted]',
+    models,
+    priority,
+  };
 }
 
 function settingText(name: SettingName, config: Config): string | null {

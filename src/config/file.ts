@@ -102,6 +102,7 @@ const Outline = exactly({
   providers: Providers,
   models: Models,
   prices: z.unknown().optional(),
+  clouds: z.unknown().optional(),
 });
 
 export type ProviderEntry = z.infer<typeof Provider>;
@@ -117,6 +118,8 @@ export interface FileConfig {
   readonly limits: Readonly<Record<string, unknown>>;
   /** The administrator's own prices, unread. */
   readonly prices: unknown;
+  /** As whom keygate asks clouds, unread. */
+  readonly clouds: unknown;
 }
 
 export const NO_FILE: FileConfig = {
@@ -125,6 +128,7 @@ export const NO_FILE: FileConfig = {
   models: {},
   limits: {},
   prices: undefined,
+  clouds: undefined,
 };
 
 /**
@@ -149,6 +153,7 @@ export function parseFile(source: string, name: string): FileConfig {
       }),
     ),
     prices: root['prices'],
+    clouds: root['clouds'],
   };
 }
 

@@ -5,6 +5,7 @@
 import { dirname, resolve } from 'node:path';
 import { parseKey } from '../keys/format.ts';
 import { SetupError } from '../platform/errors.ts';
+import { readClouds } from './clouds.ts';
 import { type FileConfig, NO_FILE, parseFile } from './file.ts';
 import { deepFreeze } from './freeze.ts';
 import { readLimits } from './limits.ts';
@@ -104,6 +105,7 @@ export function loadConfig(input: LoadInput): Loaded {
       refreshMs: value('secretsRefreshMs') ?? 0,
       keyLifetimeMs: value('keyLifetimeMs') ?? 0,
     },
+    clouds: readClouds(file.clouds, name, from, problems),
     // 0 stands in for a refused value only until the problems are thrown.
     usageRetentionMs: value('usageRetentionMs') ?? 0,
     logLevel: value('logLevel') ?? 'info',

@@ -2,6 +2,7 @@
 // keygate.yaml, in that order of precedence; the defaults are in settings.ts.
 
 import type { Table } from '../limits/tables.ts';
+import type { Reference } from '../secrets/references.ts';
 import type { Secret } from '../secrets/secret.ts';
 import type { PriceList } from '../spend/prices/model.ts';
 
@@ -37,8 +38,10 @@ export interface ProviderConfig {
   readonly name: string;
   /** Where the API lives, with its version path: `https://api.openai.com/v1`. */
   readonly baseUrl: URL;
-  /** The provider's own credential, already resolved; null for one that wants none (a local model server). */
+  /** The provider's own credential; null for one that wants none (a local model server), or that is read later. */
   readonly credential: Secret | null;
+  /** Where the credential is read from, and again, while the server runs; null: it does not change. */
+  readonly credentialFrom: Reference | null;
   /** How the credential is sent. */
   readonly auth: 'bearer' | 'x-api-key' | 'api-key' | 'none';
   /** Extra headers sent with each call (`OpenAI-Organization`, `anthropic-version`). */
@@ -91,6 +94,57 @@ export interface SpendConfig {
   readonly prices: PriceList | null;
 }
 
+/** As whom keygate asks AWS, and at which addresses where they are not AWS's own. */
+export interface AwsConfig {
+  readonly keys: { readonly id: Secret; readonly secret: Secret; readonly token: Secret | null } | null;
+  /** A token that the machine's platform keeps current in a file, and the role that it may take. */
+  readonly webIdentity: { readonly tokenFile: string; readonly roleArn: string } | null;
+  readonly region: string | null;
+  readonly endpoints: Partial<Readonly<Record<'kms' | 'sts' | 's3' | 'secretsmanager', string>>>;
+}
+
+export interface GcpConfig {
+  /** The JSON of a service account's key. */
+  readonly serviceAccount: Secret | null;
+  readonly endpoints: Partial<
+    Readonly<Record<'kms' | 'sts' | 'storage' | 'secretmanager' | 'token', string>>
+  >;
+}
+
+export interface AzureConfig {
+  readonly clientId: string | null;
+  /** Null: keygate's own tokens, which the application trusts, if it has an issuer. */
+  readonly clientSecret: Secret | null;
+  readonly tenantId: string | null;
+  readonly endpoints: Partial<Readonly<Record<'login' | 'vault' | 'blob', string>>>;
+}
+
+export interface OciConfig {
+  readonly tenancy: string;
+  readonly user: string;
+  readonly fingerprint: string;
+  /** PEM. */
+  readonly privateKey: Secret;
+  readonly endpoints: Partial<Readonly<Record<'kms' | 'storage', string>>>;
+}
+
+/** Vault or OpenBao. */
+export interface VaultConfig {
+  readonly address: string;
+  readonly token: Secret;
+  readonly namespace: string | null;
+}
+
+export interface CloudsConfig {
+  readonly aws: AwsConfig;
+  readonly gcp: GcpConfig;
+  readonly azure: AzureConfig;
+  readonly oci: OciConfig | null;
+  readonly vault: VaultConfig | null;
+  /** What stands as `iss` in the tokens by which keygate shows clouds who it is; null: it makes none. */
+  readonly issuer: string | null;
+}
+
 /** What the configuration says about secrets. */
 export interface SecretsConfig {
   /** Null: the file `root.key` in the data folder. */
@@ -129,6 +183,7 @@ export interface Config {
   readonly limits: LimitsConfig;
   readonly spend: SpendConfig;
   readonly secrets: SecretsConfig;
+  readonly clouds: CloudsConfig;
   /** How long the usage record of each call is kept, in milliseconds; what reports are made of stays. */
   readonly usageRetentionMs: number;
   readonly logLevel: 'fatal' | 'error' | 'warn' | 'info' | 'debug';

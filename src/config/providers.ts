@@ -7,7 +7,7 @@ import { KEY_MARKER, parseKey } from '../keys/format.ts';
 import type { ProviderEntry, TargetEntry } from './file.ts';
 import type { ModelConfig, ModelTarget, ProviderConfig, Secret } from './model.ts';
 import { didYouMean, mightBeSecret, type Problems, shown } from './problems.ts';
-import { type Surroundings, secretFromReference } from './secrets.ts';
+import { credentialFromReference, type Surroundings } from './secrets.ts';
 
 /** The provider inside keygate. It serves its own models and never stands in for another's: the file cannot use it. */
 const SANDBOX = 'sandbox';
@@ -47,7 +47,7 @@ function readProvider(
   }
   const allowPrivate = entry.allow_private ?? false;
   const baseUrl = readBaseUrl(entry.base_url, allowPrivate, `${place}.base_url`, problems);
-  const { credential, auth } = readCredential(entry, place, from, problems);
+  const { credential, credentialFrom, auth } = readCredential(entry, place, from, problems);
   checkHeaders(entry.headers ?? {}, `${place}.headers`, problems);
   const models = entry.models ?? [];
   for (const model of models) {
@@ -61,6 +61,7 @@ function readProvider(
     name,
     baseUrl,
     credential,
+    credentialFrom,
     auth,
     headers: { ...entry.headers },
     models,
@@ -75,30 +76,32 @@ function readCredential(
   place: string,
   from: Surroundings,
   problems: Problems,
-): Pick<ProviderConfig, 'credential' | 'auth'> {
+): Pick<ProviderConfig, 'credential' | 'credentialFrom' | 'auth'> {
   const { credential: reference, auth } = entry;
   if (reference === undefined || reference === null) {
     problems.add(
       `${place}.credential is missing: give env:NAME, file:/path, or none for a server that wants no key.`,
     );
   } else if (reference === 'none') {
-    if (auth === undefined || auth === 'none') return { credential: null, auth: 'none' };
+    if (auth === undefined || auth === 'none')
+      return { credential: null, credentialFrom: null, auth: 'none' };
     problems.add(
       `${place}.auth is ${auth}, but its credential is none: leave auth out, or give a credential.`,
     );
   } else if (auth === 'none') {
     problems.add(`${place}.auth is none, but it has a credential: leave one of them out.`);
   } else {
-    const credential = secretFromReference(reference, `${place}.credential`, from, problems);
+    const read = credentialFromReference(reference, `${place}.credential`, from, problems);
+    const { credential } = read;
     // Another keygate may be the provider; OpenAI is none, and a key for this side would only leak there.
     if (credential && isOpenAi(entry.base_url) && isKeygateKey(credential.reveal())) {
       problems.add(
         `${place}.credential leads to a key that a keygate issued: it needs the key that OpenAI gave you.`,
       );
     }
-    return { credential, auth: auth ?? 'bearer' };
+    return { ...read, auth: auth ?? 'bearer' };
   }
-  return { credential: null, auth: 'none' };
+  return { credential: null, credentialFrom: null, auth: 'none' };
 }
 
 function isOpenAi(baseUrl: string): boolean {
@@ -236,6 +239,7 @@ export function openAiProvider(credential: Secret): ProviderConfig {
     name: 'openai',
     baseUrl: new URL(OPENAI),
     credential,
+    credentialFrom: null,
     auth: 'bearer',
     headers: {},
     models: ['*'],

@@ -1,7 +1,9 @@
 // Where secrets come from: a variable, a variable that names a file (`…_FILE`), or in keygate.yaml a reference,
 // `env:NAME` or `file:/path`. A secret that is there but empty is refused: it must never count as "none".
 
-import { Secret } from './model.ts';
+import { parseReference, type Reference } from '../secrets/references.ts';
+import { credentialText } from '../secrets/text.ts';
+import { type ProviderConfig, Secret } from './model.ts';
 import type { Problems } from './problems.ts';
 
 export interface Surroundings {
@@ -25,8 +27,8 @@ export function secretFromEnvironment(name: string, from: Surroundings, problems
 }
 
 /**
- * The secret behind a reference in the file.
- * @param place what the sentence calls it: `In keygate.yaml, providers.openai.credential`
+ * The secret behind a reference in the file, for what is needed before anything else can be asked: env: and file:.
+ * @param place what the sentence calls it: `In keygate.yaml, database_url`
  */
 export function secretFromReference(
   reference: unknown,
@@ -34,24 +36,96 @@ export function secretFromReference(
   from: Surroundings,
   problems: Problems,
 ): Secret | null {
-  if (typeof reference === 'string') {
-    const [, scheme, rest = ''] = /^(env|file):(.*)$/s.exec(reference) ?? [];
-    if (scheme === 'env' && /^[A-Za-z_][A-Za-z0-9_]{0,255}$/.test(rest)) {
-      const text = from.env[rest];
-      if (text !== undefined) return nonEmpty(text, `${place} names the variable ${rest}, which`, problems);
-      problems.add(`${place} names the variable ${rest}, which is not set: set it, or name another.`);
-      return null;
-    }
-    if (scheme === 'file' && rest !== '') return secretFromFile(from.resolve(rest), place, from, problems);
+  const parsed = typeof reference === 'string' ? parseReference(reference) : undefined;
+  if (parsed?.scheme === 'env' || parsed?.scheme === 'file') {
+    return atStart(parsed, place, from, problems, nonEmpty);
   }
   problems.add(
-    `${place} must be a reference, env:NAME or file:/path: a secret itself never stands in this file, because ` +
-      'configuration files are copied, committed and shown.',
+    parsed === undefined
+      ? notAReference(place, 'env:NAME or file:/path')
+      : `${place} is needed at the start, so it must be env:NAME or file:/path.`,
   );
   return null;
 }
 
-function secretFromFile(path: string, place: string, from: Surroundings, problems: Problems): Secret | null {
+/** The same for a document of several lines: a service account's JSON, a private key in PEM. */
+export function secretTextFromReference(
+  reference: unknown,
+  place: string,
+  from: Surroundings,
+  problems: Problems,
+): Secret | null {
+  const parsed = typeof reference === 'string' ? parseReference(reference) : undefined;
+  if (parsed?.scheme === 'env' || parsed?.scheme === 'file') {
+    return atStart(parsed, place, from, problems, (raw, subject) => {
+      if (raw.trim() !== '' && raw.length <= 64 * 1024) return new Secret(raw.trim());
+      problems.add(`${subject} is empty, or longer than 64 KB.`);
+      return null;
+    });
+  }
+  problems.add(notAReference(place, 'env:NAME or file:/path'));
+  return null;
+}
+
+/** A provider's credential, which may also be kept where it can change while the server runs. */
+export function credentialFromReference(
+  reference: unknown,
+  place: string,
+  from: Surroundings,
+  problems: Problems,
+): Pick<ProviderConfig, 'credential' | 'credentialFrom'> {
+  const parsed = typeof reference === 'string' ? parseReference(reference) : undefined;
+  if (parsed === undefined) {
+    problems.add(notAReference(place, 'env:NAME or file:/path, or sealed:NAME'));
+    return { credential: null, credentialFrom: null };
+  }
+  switch (parsed.scheme) {
+    case 'env':
+      return { credential: atStart(parsed, place, from, problems, nonEmpty), credentialFrom: null };
+    case 'file':
+      return {
+        credential: atStart(parsed, place, from, problems, nonEmpty),
+        credentialFrom: { scheme: 'file', path: from.resolve(parsed.path) },
+      };
+    default:
+      return { credential: null, credentialFrom: parsed };
+  }
+}
+
+function notAReference(place: string, forms: string): string {
+  return (
+    `${place} must be a reference, ${forms}: a secret itself never stands in this file, because ` +
+    'configuration files are copied, committed and shown.'
+  );
+}
+
+type ReadText = (raw: string, subject: string, problems: Problems) => Secret | null;
+
+function atStart(
+  reference: Extract<Reference, { scheme: 'env' | 'file' }>,
+  place: string,
+  from: Surroundings,
+  problems: Problems,
+  read: ReadText,
+): Secret | null {
+  if (reference.scheme === 'file') {
+    return secretFromFile(from.resolve(reference.path), place, from, problems, read);
+  }
+  const text = from.env[reference.name];
+  if (text !== undefined) {
+    return read(text, `${place} names the variable ${reference.name}, which`, problems);
+  }
+  problems.add(`${place} names the variable ${reference.name}, which is not set: set it, or name another.`);
+  return null;
+}
+
+function secretFromFile(
+  path: string,
+  place: string,
+  from: Surroundings,
+  problems: Problems,
+  read: ReadText = nonEmpty,
+): Secret | null {
   if (path.trim() === '') {
     problems.add(`${place} is empty: give the path of the file, or unset it.`);
     return null;
@@ -63,7 +137,7 @@ function secretFromFile(path: string, place: string, from: Surroundings, problem
     problems.add(`${place} names a file that ${whyUnreadable(error)}: ${JSON.stringify(path)}.`);
     return null;
   }
-  return nonEmpty(text, `${place} names the file ${JSON.stringify(path)}, which`, problems);
+  return read(text, `${place} names the file ${JSON.stringify(path)}, which`, problems);
 }
 
 function nonEmpty(raw: string, subject: string, problems: Problems): Secret | null {
@@ -72,8 +146,7 @@ function nonEmpty(raw: string, subject: string, problems: Problems): Secret | nu
     problems.add(`${subject} is empty: an empty secret is not taken for "none"; fill it in or remove it.`);
     return null;
   }
-  // A secret travels in a header or an address: anything but visible ASCII is a broken copy, or an attack on either.
-  if (!/^[\x21-\x7e]{1,8192}$/.test(text)) {
+  if (!credentialText(text)) {
     problems.add(
       `${subject} holds spaces, line breaks or other characters that no credential has: copy it again.`,
     );

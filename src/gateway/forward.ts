@@ -157,10 +157,12 @@ interface OutgoingRequest {
 }
 
 function requestFor(call: Call, target: Target): OutgoingRequest | ApiError {
+  const lines = call.caller?.project.credentials?.get(target.provider.name) ?? target.provider.headerLines;
+  if (lines === null) return noCredential();
   const body = call.body === null ? null : bodyFor(call, target);
   if (body instanceof ApiError) return body;
   try {
-    return { head: headFor(call, target), body };
+    return { head: headFor(call, target, lines), body };
   } catch (error) {
     if (error instanceof ConnectionError)
       return new ApiError(400, 'The request has a path or a header that cannot be sent on.');
@@ -168,10 +170,9 @@ function requestFor(call: Call, target: Target): OutgoingRequest | ApiError {
   }
 }
 
-function headFor(call: Call, target: Target): string {
+function headFor(call: Call, target: Target, lines: string): string {
   const { passed, contentType, accept } = call.head;
-  let head =
-    requestLine(call.operation?.method ?? 'GET', pathFor(call, target)) + target.provider.headerLines;
+  let head = requestLine(call.operation?.method ?? 'GET', pathFor(call, target)) + lines;
   if (call.body !== null) head += headerLine('content-type', contentType ?? 'application/json');
   if (accept !== null) head += headerLine('accept', accept);
   for (let i = 0; i + 1 < passed.length; i += 2) {
@@ -265,6 +266,13 @@ function renameInForm(call: Call, body: Buffer, from: string, to: string): Buffe
     );
   }
   return replaceMember(body, { start: start + 4, end: start + 4 + Buffer.byteLength(from) }, to);
+}
+
+function noCredential(): ApiError {
+  return new ApiError(503, 'The credential for the provider of this model cannot be read at the moment.', {
+    type: 'service_unavailable_error',
+    code: 'provider_credential_unavailable',
+  });
 }
 
 function brokeOff(error: Error): boolean {

@@ -32,6 +32,8 @@ export interface ProjectState {
   settings: ProjectSettings | null;
   /** What its calls are held to, by its settings and its organization's; null: nothing. */
   controls: Controls | null;
+  /** Header lines with the project's own credential, by the provider's name; null: it has none of its own. */
+  credentials: ReadonlyMap<string, string> | null;
 }
 
 /**

@@ -50,6 +50,7 @@ export class States {
       environment: 'development',
       settings: null,
       controls: null,
+      credentials: null,
     };
     projects.add(project);
     return project;

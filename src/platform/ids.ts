@@ -23,6 +23,9 @@ export type RoleId = Brand<string, 'RoleId'>;
 export type RoleAssignmentId = Brand<string, 'RoleAssignmentId'>;
 export type GroupId = Brand<string, 'GroupId'>;
 export type InviteId = Brand<string, 'InviteId'>;
+export type SecretId = Brand<string, 'SecretId'>;
+export type ExternalKeyId = Brand<string, 'ExternalKeyId'>;
+export type ExternalStorageId = Brand<string, 'ExternalStorageId'>;
 
 interface IdKinds {
   'org-': OrganizationId;
@@ -42,6 +45,9 @@ interface IdKinds {
   role_assignment_: RoleAssignmentId;
   group_: GroupId;
   'invite-': InviteId;
+  secret_: SecretId;
+  extkey_: ExternalKeyId;
+  extstorage_: ExternalStorageId;
 }
 
 const BASE62 = '0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz';

@@ -1,25 +1,52 @@
-// Brings up what the rest of keygate needs of secrets: the root key, and sealing and opening with it.
+// Brings up what the rest of keygate needs of secrets: the root key, sealing and opening with it, and secrets that may
+// change while the server runs, wherever they are kept.
 
-import type { SecretsConfig } from '../config/model.ts';
+import { readFile } from 'node:fs/promises';
+import { CloudIdentity, sealedKeysColumn } from '../clouds/identity.ts';
+import { type Clouds, openClouds } from '../clouds/open.ts';
+import type { CloudsConfig, SecretsConfig } from '../config/model.ts';
 import type { Clock } from '../platform/clock.ts';
+import type { OrganizationId } from '../platform/ids.ts';
 import type { Log } from '../platform/log.ts';
+import type { Outgoing } from '../platform/outgoing.ts';
+import { systemCode } from '../store/data-folder.ts';
 import type { Store } from '../store/store.ts';
+import { LiveSecrets, type ReadSecret } from './live.ts';
+import { namedSecretsColumn, type Owner, SecretReader } from './named.ts';
+import { readRemote } from './remote.ts';
+import type { SealedColumn } from './rewrap.ts';
 import { RootRing } from './root-ring.ts';
 import { Seals } from './seals.ts';
+import { credentialOf, SecretError } from './text.ts';
 
 export interface OpenSecrets {
   readonly seals: Seals;
   readonly roots: RootRing;
+  readonly live: LiveSecrets;
+  readonly named: SecretReader;
+  readonly clouds: Clouds;
+  /** Everything that is sealed in the store: whoever keeps more adds to it. */
+  readonly columns: SealedColumn[];
+  /** A named secret was set or removed on this node: it is in effect when this resolves. */
+  changed(owner: Owner, name: string): Promise<void>;
+  /** Told of changes of projects' own credentials, off the road. */
+  onProjectCredential(notice: (owner: Owner, name: string) => Promise<void>): void;
+  close(): Promise<void>;
 }
 
-/** @throws SetupError when the store's secrets are sealed with a root key that is not here */
-export async function openSecrets(options: {
+export interface OpenSecretsOptions {
   readonly config: SecretsConfig;
   readonly dataDir: string;
+  readonly node: string;
   readonly store: Store;
   readonly clock: Clock;
   readonly log: Pick<Log, 'warn' | 'error'>;
-}): Promise<OpenSecrets> {
+  readonly clouds: CloudsConfig;
+  readonly outgoing: Outgoing;
+}
+
+/** @throws SetupError when the store's secrets are sealed with a root key that is not here */
+export async function openSecrets(options: OpenSecretsOptions): Promise<OpenSecrets> {
   const { config, dataDir, store, clock, log } = options;
   const roots = await RootRing.open({
     store,
@@ -40,5 +67,99 @@ export async function openSecrets(options: {
         reason: error.reason,
       }),
   });
-  return { seals, roots };
+  const identity = new CloudIdentity(store, seals, clock, options.clouds.issuer);
+  const clouds = openClouds(options.clouds, options.outgoing, identity, clock);
+  const named = new SecretReader(store, seals, options.node, () => clock.now());
+  const read: ReadSecret = async (reference) => {
+    switch (reference.scheme) {
+      case 'sealed':
+        return await named.read(await home(store), reference.name);
+      case 'file':
+        return credentialOf(await readText(reference.path));
+      case 'env':
+        throw new SecretError('a variable is read once, at the start');
+      default:
+        return await readRemote(reference, clouds);
+    }
+  };
+  const live = new LiveSecrets({
+    read,
+    refreshMs: config.refreshMs,
+    clock,
+    warn: (message) => log.warn(message),
+  });
+  const notices: ((owner: Owner, name: string) => Promise<void>)[] = [];
+  const changed = async (owner: Owner, name: string): Promise<void> => {
+    if (owner.projectId === null) {
+      await live.refresh((reference) => reference.scheme === 'sealed' && reference.name === name);
+    } else for (const notice of notices) await notice(owner, name);
+  };
+  const stop = store.follow(await store.lastChange(), (changes) => {
+    const ids = changes.filter(({ kind }) => kind === 'secret').map(({ objectId }) => objectId);
+    if (ids.length === 0) return;
+    // Opening writes to the audit log, which a notice may not: it is done afterwards.
+    setImmediate(() => {
+      void changedRows(store, ids, changed, live).catch((error: unknown) => log.error('secrets', error));
+    });
+  });
+  return {
+    seals,
+    roots,
+    live,
+    named,
+    clouds,
+    columns: [namedSecretsColumn, sealedKeysColumn],
+    changed,
+    onProjectCredential: (notice) => notices.push(notice),
+    close: async () => {
+      live.close();
+      await stop();
+    },
+  };
+}
+
+async function changedRows(
+  store: Store,
+  ids: readonly string[],
+  changed: OpenSecrets['changed'],
+  live: LiveSecrets,
+): Promise<void> {
+  const rows = await store.db
+    .selectFrom('sealed_secrets')
+    .select(['id', 'organization_id', 'project_id', 'name'])
+    .where('id', 'in', ids)
+    .execute();
+  for (const row of rows) {
+    await changed(
+      // The store holds ids as text: here they get their brands back.
+      {
+        organizationId: row.organization_id as OrganizationId,
+        projectId: row.project_id as Owner['projectId'],
+      },
+      row.name,
+    );
+  }
+  // One that was removed cannot say its name any more.
+  if (rows.length < ids.length) await live.refresh(({ scheme }) => scheme === 'sealed');
+}
+
+/** The installation's own organization: the first one. */
+async function home(store: Store): Promise<Owner> {
+  const row = await store.db
+    .selectFrom('organizations')
+    .select('id')
+    .orderBy('created_at')
+    .orderBy('id')
+    .limit(1)
+    .executeTakeFirst();
+  if (row === undefined) throw new SecretError('there is no organization yet');
+  return { organizationId: row.id as OrganizationId, projectId: null };
+}
+
+async function readText(path: string): Promise<string> {
+  try {
+    return await readFile(path, 'utf8');
+  } catch (error) {
+    throw new SecretError(`the file cannot be read (${systemCode(error)})`);
+  }
 }

@@ -3,6 +3,7 @@
 export interface SecretsTables {
   root_keys: RootKeyTable;
   sealed_secrets: SealedSecretTable;
+  sealed_keys: SealedKeyTable;
 }
 
 /** Which root keys seal this store: ids only, the keys themselves are never here. */
@@ -26,4 +27,12 @@ export interface SealedSecretTable {
   version: number;
   created_at: number;
   updated_at: number;
+}
+
+/** Keys that this installation signs with, sealed: one of each name. */
+export interface SealedKeyTable {
+  name: string;
+  id: string;
+  sealed: Uint8Array;
+  created_at: number;
 }

@@ -120,7 +120,10 @@ export interface ChangeTable {
     | 'rate_limit'
     | 'workload_identity_provider'
     | 'federation_rule'
-    | 'token_key';
+    | 'token_key'
+    | 'secret'
+    | 'external_key'
+    | 'external_storage';
   object_id: string;
   at: number;
 }

@@ -44,7 +44,9 @@ export function keepCatalogue(
 async function list(routes: Routes, name: string): Promise<void> {
   const provider = routes.providers.get(name);
   if (provider === undefined) return;
-  const { status, body } = await fetchModels(provider);
+  const { headerLines } = provider;
+  if (headerLines === null) throw new Error('its credential cannot be read at the moment');
+  const { status, body } = await fetchModels(provider, headerLines);
   if (status !== 200) throw new Error(`it answered ${status}`);
   const parsed = Reply.safeParse(JSON.parse(body));
   if (!parsed.success) throw new Error('its answer is not a list of models');
@@ -61,7 +63,7 @@ async function list(routes: Routes, name: string): Promise<void> {
 }
 
 /** `GET {base}/models` over one of the provider's own connections, bounded in time and size. */
-function fetchModels(provider: Provider): Promise<{ status: number; body: string }> {
+function fetchModels(provider: Provider, headerLines: string): Promise<{ status: number; body: string }> {
   return new Promise((resolve, reject) => {
     const parts: Buffer[] = [];
     let bytes = 0;
@@ -74,30 +76,25 @@ function fetchModels(provider: Provider): Promise<{ status: number; body: string
           clearTimeout(timer);
           provider.connections.release(connection);
         };
-        connection.send(
-          'GET',
-          requestLine('GET', `${provider.basePath}/models`) + provider.headerLines,
-          null,
-          {
-            head: (head) => {
-              status = head.status;
-            },
-            data: (chunk) => {
-              bytes += chunk.length;
-              if (bytes <= ANSWER_BYTES) parts.push(chunk);
-              else connection.abort(new Error('its list is too long'));
-              return true;
-            },
-            complete: () => {
-              finish();
-              resolve({ status, body: Buffer.concat(parts).toString('utf8') });
-            },
-            failed: (error) => {
-              finish();
-              reject(error);
-            },
+        connection.send('GET', requestLine('GET', `${provider.basePath}/models`) + headerLines, null, {
+          head: (head) => {
+            status = head.status;
           },
-        );
+          data: (chunk) => {
+            bytes += chunk.length;
+            if (bytes <= ANSWER_BYTES) parts.push(chunk);
+            else connection.abort(new Error('its list is too long'));
+            return true;
+          },
+          complete: () => {
+            finish();
+            resolve({ status, body: Buffer.concat(parts).toString('utf8') });
+          },
+          failed: (error) => {
+            finish();
+            reject(error);
+          },
+        });
       },
     });
   });

@@ -2,7 +2,7 @@
 // The credential goes to this provider's origin and nowhere else, because its connections are bound to that origin.
 
 import { isIP } from 'node:net';
-import type { Bounds, ProviderConfig } from '../config/model.ts';
+import type { Bounds, ProviderConfig, Secret } from '../config/model.ts';
 import { isPublic } from '../platform/addresses.ts';
 import type { Clock } from '../platform/clock.ts';
 import { SetupError } from '../platform/errors.ts';
@@ -18,8 +18,11 @@ export class Provider {
   readonly name: string;
   /** The path below which its API lives, without a slash at the end: `/v1`. */
   readonly basePath: string;
-  /** Header lines sent with every call, each ended by CRLF. The provider's credential is among them. */
-  readonly headerLines: string;
+  /**
+   * Header lines sent with every call, each ended by CRLF. The provider's credential is among them. Null while the
+   * credential is not to be had: then nothing is sent.
+   */
+  headerLines: string | null;
   readonly connections: Connections;
   readonly priority: number;
   /** Calls sent, and calls that ended in a fault of the connection or a 5xx. */
@@ -27,6 +30,7 @@ export class Provider {
   failed = 0;
 
   readonly #clock: Clock;
+  readonly #config: ProviderConfig;
   #failuresInARow = 0;
   #restsUntil = 0;
 
@@ -35,7 +39,9 @@ export class Provider {
     this.name = config.name;
     this.basePath = config.baseUrl.pathname.replace(/\/+$/, '');
     this.priority = config.priority;
-    this.headerLines = headerLinesOf(config);
+    this.#config = config;
+    this.headerLines = null;
+    this.use(config.credential);
     this.#clock = clock;
     if (origin === undefined) checkLiteralAddress(config);
     const at = originOf(config.baseUrl);
@@ -54,7 +60,18 @@ export class Provider {
 
   /** A provider that failed several times in a row is left alone for a moment, if there is another. */
   get rests(): boolean {
-    return this.#restsUntil > this.#clock.monotonic();
+    return this.headerLines === null || this.#restsUntil > this.#clock.monotonic();
+  }
+
+  /** From now on calls are sent with this credential; null: there is none, and a provider that needs one sends nothing. */
+  use(credential: Secret | null): void {
+    const { auth } = this.#config;
+    this.headerLines = credential === null && auth !== 'none' ? null : this.linesWith(credential);
+  }
+
+  /** Header lines with another credential for this provider, a project's own. */
+  linesWith(credential: Secret | null): string {
+    return headerLinesOf(this.#config, credential);
   }
 
   succeeded(): void {
@@ -93,11 +110,11 @@ function originOf(url: URL): Origin {
   };
 }
 
-function headerLinesOf(config: ProviderConfig): string {
+function headerLinesOf(config: ProviderConfig, credential: Secret | null): string {
   // Usage can be read from a body only as it is, so no coding of it is accepted.
   let lines = headerLine('user-agent', 'keygate') + headerLine('accept-encoding', 'identity');
   for (const [name, value] of Object.entries(config.headers)) lines += headerLine(name, value);
-  const secret = config.credential?.reveal();
+  const secret = credential?.reveal();
   if (secret === undefined || config.auth === 'none') return lines;
   return (
     lines +

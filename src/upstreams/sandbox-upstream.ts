@@ -17,6 +17,7 @@ const CONFIG: ProviderConfig = {
   name: 'sandbox',
   baseUrl: new URL('http://sandbox.invalid/v1'),
   credential: null,
+  credentialFrom: null,
   auth: 'none',
   headers: {},
   models: [],

@@ -15,6 +15,7 @@ describe('a provider', () => {
         name: 'one',
         baseUrl: expect.objectContaining({ href: 'https://api.one.example/v1' }),
         credential: expect.anything(),
+        credentialFrom: null,
         auth: 'bearer',
         headers: {},
         models: [],

@@ -17,6 +17,7 @@ import { up as settings } from './0090-settings.ts';
 import { up as workloadIdentity } from './0100-workload-identity.ts';
 import { up as confirmation } from './0101-confirmation.ts';
 import { up as secrets } from './0110-secrets.ts';
+import { up as signingKeys } from './0111-signing-keys.ts';
 
 const TABLE = 'keygate_migration';
 
@@ -33,6 +34,7 @@ export const STEPS: Steps = {
   '0100_workload_identity': workloadIdentity,
   '0101_confirmation': confirmation,
   '0110_secrets': secrets,
+  '0111_signing_keys': signingKeys,
 };
 
 export type Steps = Readonly<Record<string, (db: Kysely<unknown>, kind: Store['kind']) => Promise<void>>>;
