@@ -21,12 +21,14 @@ import { KeyRegistry } from './keys/registry.ts';
 
 import { limitsPart } from './limits/control-part.ts';
 import { type OpenLimits, openLimits } from './limits/open.ts';
+import { openNotify } from './notify/open.ts';
 import { systemClock } from './platform/clock.ts';
 import { ApiError, SetupError } from './platform/errors.ts';
 import { jsonLog, type Log } from './platform/log.ts';
 import { outgoing } from './platform/outgoing.ts';
 import { secretsPart } from './secrets/control-part.ts';
 import { openSecrets } from './secrets/open.ts';
+import { passOnAlerts } from './spend/administration/alerting.ts';
 import { spendPart } from './spend/administration/control-part.ts';
 import { TokenCounter } from './spend/count.ts';
 import { Journal } from './spend/journal.ts';
@@ -127,6 +129,17 @@ export async function runServer(config: Config, io: Io): Promise<RunningServer> 
       onError: (error) => log.error('spending', error),
     });
     closing.add(() => money.close());
+    const notify = openNotify({
+      store,
+      clock,
+      node: config.node,
+      outgoing: reachable,
+      seals: secrets.seals,
+      smtp: config.smtp,
+      chores: [async () => void (await passOnAlerts(store, () => clock.now()))],
+      onError: (error) => log.error('notify', error),
+    });
+    closing.add(() => notify.close());
     const pseudonyms = await openPseudonyms(store);
     const { road, routes, journal, metrics } = makeRoad(
       config,
@@ -161,6 +174,7 @@ export async function runServer(config: Config, io: Io): Promise<RunningServer> 
     const controlPlane = createControlPlane(administration, [
       limitsPart({ ...administration, ...limits, callable, uploadBytes: config.bounds.uploadBytes }),
       secretsPart({ ...administration, secrets, providers: config.providers.map(({ name }) => name) }),
+      notify.part,
       identityPart({ ...administration, outgoing: reachable }),
       controlsPart(administration),
       spendPart(administration, config.spend.account === 'postpaid' ? 'postpaid' : 'undeclared'),
@@ -207,6 +221,7 @@ export async function runServer(config: Config, io: Io): Promise<RunningServer> 
           keys: () => registry.size,
           providers: () => [...routes.providers.values(), routes.sandbox.provider],
           limits: (out) => limits.measure(out),
+          others: [notify.measure],
         }),
     };
     const data = await listen(doors, config, config.admin === null ? 'both' : 'data', config);
@@ -219,6 +234,7 @@ export async function runServer(config: Config, io: Io): Promise<RunningServer> 
     });
     const notices = money.spending.undeclaredAny ? [UNDECLARED] : [];
     for (const notice of notices) log.warn(notice);
+    notify.courier.start();
     log.info('listening', { url: urlOf(data), admin_url: urlOf(admin), keys: registry.size });
     return { url: urlOf(data), adminUrl: urlOf(admin), firstStart, notices, close: () => closing.run() };
   } catch (error) {

@@ -191,6 +191,26 @@ export const RULES: Readonly<Record<string, Rule>> = {
   [`POST ${OURS}/credits/grants`]: ORGANIZATION_WRITE,
   [`GET ${OURS}/credits/grants/{grant_id}`]: ORGANIZATION_READ,
   [`POST ${OURS}/credits/grants/{grant_id}/revoke`]: ORGANIZATION_WRITE,
+
+  // Webhooks: with a project's key its own scopes decide (src/notify/endpoints-api.ts)
+  ['GET /v1/webhook_endpoints']: ANY_KEY,
+  ['POST /v1/webhook_endpoints']: ANY_KEY,
+  ['GET /v1/webhook_endpoints/{webhook_endpoint_id}']: ANY_KEY,
+  ['POST /v1/webhook_endpoints/{webhook_endpoint_id}']: ANY_KEY,
+  ['DELETE /v1/webhook_endpoints/{webhook_endpoint_id}']: ANY_KEY,
+  ['POST /v1/webhook_endpoints/{webhook_endpoint_id}/rotate_secret']: ANY_KEY,
+  ['POST /v1/webhook_endpoints/{webhook_endpoint_id}/test']: ANY_KEY,
+  ['GET /v1/webhook_event_types']: ANY_KEY,
+  [`GET ${OURS}/webhooks`]: ORGANIZATION_READ,
+  [`POST ${OURS}/webhooks`]: ORGANIZATION_WRITE,
+  [`GET ${OURS}/webhooks/{webhook_endpoint_id}`]: ORGANIZATION_READ,
+  [`POST ${OURS}/webhooks/{webhook_endpoint_id}`]: ORGANIZATION_WRITE,
+  [`DELETE ${OURS}/webhooks/{webhook_endpoint_id}`]: ORGANIZATION_WRITE,
+  [`POST ${OURS}/webhooks/{webhook_endpoint_id}/rotate_secret`]: ORGANIZATION_WRITE,
+  [`POST ${OURS}/webhooks/{webhook_endpoint_id}/test`]: ORGANIZATION_WRITE,
+  [`GET ${OURS}/webhook_event_types`]: ORGANIZATION_READ,
+  [`GET ${OURS}/deliveries`]: ORGANIZATION_READ,
+  [`POST ${OURS}/deliveries/{delivery_id}/retry`]: ORGANIZATION_WRITE,
 };
 
 /** What a caller may do: what its key and its owner's roles both allow. */

@@ -75,6 +75,26 @@ export type AuditEventType =
   /** keygate's own: the root key was turned, or what is sealed was wrapped with the newest again. */
   | 'root_key.rotated'
   | 'root_key.rewrapped'
+  /** Sign-in of a person; of a failed one, `data.error_code` and `data.error_message` say why. */
+  | 'login.succeeded'
+  | 'login.failed'
+  | 'logout.succeeded'
+  | 'logout.failed'
+  /** keygate's own: a secret of this installation was opened or used by name, and for what (never its text). */
+  | 'secret.accessed'
+  /** keygate's own: spend passed a threshold, and a hard limit refused the first call of a window. */
+  | 'spend_alert.triggered'
+  | 'spend_limit.reached'
+  /** keygate's own: who is told, and what could not be told. */
+  | 'webhook_endpoint.created'
+  | 'webhook_endpoint.updated'
+  | 'webhook_endpoint.secret_rotated'
+  | 'webhook_endpoint.deleted'
+  | 'delivery.failed'
+  | 'delivery.retried'
+  /** keygate's own: the log itself was read out whole, or its oldest part was removed. */
+  | 'audit_log.exported'
+  | 'audit_log.pruned'
   /** keygate's own: a valid key was used on the Administration API without the right. */
   | 'administration.refused';
 
@@ -95,6 +115,14 @@ export type AuditActor =
       readonly provider_id: string;
       readonly subject: string | null;
       readonly ip_address: string | null;
+    }
+  /** A person who is signed in. */
+  | {
+      readonly type: 'session';
+      readonly session: {
+        readonly user: { readonly id: string; readonly email: string };
+        readonly ip_address: string | null;
+      };
     }
   | { readonly type: 'setup' }
   | { readonly type: 'server' };

@@ -105,6 +105,12 @@ function settingText(name: SettingName, config: Config): string | null {
       return show(SETTINGS.trustedProxies, config.trustedProxies);
     case 'accessTokenLifetimeMs':
       return show(SETTINGS.accessTokenLifetimeMs, config.identity.accessTokenLifetimeMs);
+    case 'smtpUrl':
+      return config.smtp.url === null ? null : '[redacted]';
+    case 'smtpFrom':
+      return config.smtp.from;
+    case 'smtpStartTls':
+      return config.smtp.startTls;
     case 'outgoingAllowPrivate':
       return show(SETTINGS.outgoingAllowPrivate, config.outgoing.allowPrivate);
     default:

@@ -142,6 +142,19 @@ function cidr(text: string): string | undefined {
   return `${network.toString()}/${prefix}`;
 }
 
+/** Whom a message comes from (RFC 5322 section 3.4): an address, or a name with one. */
+export const mailbox: Kind<string> = {
+  allowed: 'an e-mail address, such as alerts@example.com or keygate <alerts@example.com>',
+  read: (value) =>
+    typeof value === 'string' &&
+    /^([^<>\p{Cc}@,;"]{0,100}<[^\s<>@,;"]{1,64}@[A-Za-z0-9.-]{1,253}>|[^\s<>@,;"]{1,64}@[A-Za-z0-9.-]{1,253})$/u.test(
+      value,
+    )
+      ? value
+      : undefined,
+  show: String,
+};
+
 /** A secret's text; what it must look like is checked where it is used. Never shown. */
 export function secret(allowed: string, fits: (text: string) => boolean): Kind<string> {
   return {

@@ -83,6 +83,11 @@ export function loadConfig(input: LoadInput): Loaded {
     redisUrl: settings.secret('redisUrl'),
     bootstrapAdminKey,
     trustedProxies: value('trustedProxies') ?? [],
+    smtp: {
+      url: settings.secret('smtpUrl'),
+      from: value('smtpFrom') ?? '',
+      startTls: value('smtpStartTls') ?? 'required',
+    },
     outgoing: { allowPrivate: value('outgoingAllowPrivate') ?? [] },
     identity: { accessTokenLifetimeMs: value('accessTokenLifetimeMs') ?? 0 },
     bounds,

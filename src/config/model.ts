@@ -162,6 +162,14 @@ export interface IdentityConfig {
   readonly accessTokenLifetimeMs: number;
 }
 
+/** How e-mail is sent. */
+export interface SmtpConfig {
+  /** smtp[s]://user:password@host:port; null: none is sent. */
+  readonly url: Secret | null;
+  readonly from: string;
+  readonly startTls: 'required' | 'optional';
+}
+
 export interface Config {
   readonly host: string;
   readonly port: number;
@@ -174,6 +182,7 @@ export interface Config {
   readonly bootstrapAdminKey: Secret | null;
   /** Addresses whose `X-Forwarded-For` is believed, as CIDR ranges. */
   readonly trustedProxies: readonly string[];
+  readonly smtp: SmtpConfig;
   /** Where addresses that people enter may lead beside the public Internet: CIDR ranges and host names. */
   readonly outgoing: { readonly allowPrivate: readonly string[] };
   readonly identity: IdentityConfig;

@@ -55,7 +55,7 @@ export class SettingReader {
   }
 
   secret(
-    name: 'databaseUrl' | 'redisUrl' | 'bootstrapAdminKey' | 'rootKey' | 'previousRootKey',
+    name: 'databaseUrl' | 'redisUrl' | 'bootstrapAdminKey' | 'rootKey' | 'previousRootKey' | 'smtpUrl',
   ): Secret | null {
     const row = SETTINGS[name];
     const source = this.#source(name);

@@ -9,6 +9,7 @@ import {
   folder,
   host,
   type Kind,
+  mailbox,
   port,
   reachable,
   secret,
@@ -67,6 +68,9 @@ export interface SettingValues extends Bounds {
   readonly trustedProxies: readonly string[];
   readonly outgoingAllowPrivate: readonly string[];
   readonly accessTokenLifetimeMs: number;
+  readonly smtpUrl: string;
+  readonly smtpFrom: string;
+  readonly smtpStartTls: 'required' | 'optional';
   readonly whenRedisIsAway: Config['limits']['whenRedisIsAway'];
   readonly redisTimeoutMs: number;
   readonly account: Config['spend']['account'];
@@ -201,6 +205,33 @@ export const SETTINGS: { readonly [N in SettingName]: Setting<SettingValues[N]> 
     standard: HOUR,
     about:
       'How long an access token lasts that was given for a proof of identity; never longer than the proof itself.',
+  }),
+  smtpUrl: setting({
+    path: 'smtp.url',
+    env: 'KEYGATE_SMTP_URL',
+    secret: true,
+    kind: secret(
+      'the address of a mail server, such as smtp://user:password@host:587 or smtps://host:465',
+      isSmtpUrl,
+    ),
+    otherwise: 'no e-mail is sent; what is to be sent waits for 72 hours',
+    about:
+      'The mail server for spend alerts. `smtps://` is TLS from the start, `smtp://` goes on with STARTTLS.',
+  }),
+  smtpFrom: setting({
+    path: 'smtp.from',
+    env: 'KEYGATE_SMTP_FROM',
+    kind: mailbox,
+    standard: 'keygate@localhost',
+    about: 'Whom e-mail comes from.',
+  }),
+  smtpStartTls: setting({
+    path: 'smtp.starttls',
+    env: 'KEYGATE_SMTP_STARTTLS',
+    kind: choice('required', 'optional'),
+    standard: 'required',
+    about:
+      'Whether e-mail is sent in the clear by a `smtp://` server that has no STARTTLS: only for a relay on this machine.',
   }),
   whenRedisIsAway: setting({
     path: 'limits.when_redis_is_away',
@@ -367,6 +398,12 @@ function isRedisUrl(text: string): boolean {
     url.hostname !== '' &&
     /^\/?\d{0,4}$/.test(url.pathname)
   );
+}
+
+function isSmtpUrl(text: string): boolean {
+  if (!URL.canParse(text)) return false;
+  const url = new URL(text);
+  return (url.protocol === 'smtp:' || url.protocol === 'smtps:') && url.hostname !== '' && url.search === '';
 }
 
 /** The settings table of docs/configuration.md. */

@@ -43,6 +43,8 @@ export interface Readings {
   }>;
   /** Writes what the rate limits count. */
   readonly limits: (out: Exposition) => void;
+  /** Write what others count. */
+  readonly others: readonly ((out: Exposition) => void)[];
 }
 
 export class Metrics {
@@ -117,6 +119,7 @@ export class Metrics {
     );
     out.counter('keygate_tokens_total', 'Tokens used.', this.#tokens());
     readings.limits(out);
+    for (const measure of readings.others) measure(out);
     out.counter(
       'keygate_provider_calls_total',
       'Calls sent to a provider, and those of them that failed.',

@@ -223,11 +223,6 @@ const NOT_SERVED: readonly (readonly [methods: string, path: string])[] = [
   ['GET', '/videos/characters/{}'],
   ['POST', '/videos/edits'],
   ['POST', '/videos/extensions'],
-  ['GET POST', '/webhook_endpoints'],
-  ['GET POST DELETE', '/webhook_endpoints/{}'],
-  ['POST', '/webhook_endpoints/{}/rotate_secret'],
-  ['POST', '/webhook_endpoints/{}/test'],
-  ['GET', '/webhook_event_types'],
 ];
 
 /** The areas of operations that are not served, by how their paths begin. */

@@ -17,6 +17,8 @@ const HEADERS_MS = 30_000;
 const CONNECTIONS_A_CALL = 4;
 
 const ADMINISTRATION = ['/v1/organization', '/v1/projects', '/v1/keygate'] as const;
+/** Of a project, with its own keys: where its calls are taken, and answered by the control plane. */
+const OF_PROJECTS = ['/v1/webhook_endpoints', '/v1/webhook_event_types'] as const;
 
 export interface Doors {
   /** The data plane. */
@@ -52,8 +54,10 @@ export function listener(doors: Doors, bounds: Bounds, side: Side): Server {
 
 function dispatch(doors: Doors, side: Side, request: IncomingMessage, response: ServerResponse): void {
   const target = request.url ?? '';
-  if (isAdministration(target)) {
-    if (side === 'data') return answerError(response, unknownUrl(request.method ?? '', target));
+  const door = doorOf(target);
+  if (door !== null) {
+    if (side === 'data' && door === 'administration')
+      return answerError(response, unknownUrl(request.method ?? '', target));
     return ambiguous(request) ? refuseTwoHosts(response) : doors.administration(request, response);
   }
   if (target === '/healthz') return answerText(response, 200, 'application/json', '{"status":"ok"}');
@@ -71,14 +75,24 @@ function dispatch(doors: Doors, side: Side, request: IncomingMessage, response: 
   doors.road(new NodePeer(request, response));
 }
 
-function isAdministration(target: string): boolean {
+/** Null: it is a call, for the road. */
+function doorOf(target: string): 'administration' | 'project' | null {
   // Most calls are told apart by their fourth character on: /v1/chat, /v1/responses, /v1/embeddings.
-  const initial = target.charCodeAt(4);
-  if (initial !== 0x6f && initial !== 0x70 && initial !== 0x6b) return false;
-  return ADMINISTRATION.some((prefix) => {
-    const next = target.charAt(prefix.length);
-    return target.startsWith(prefix) && (next === '' || next === '/' || next === '?');
-  });
+  switch (target.charCodeAt(4)) {
+    case 0x6f: // o
+    case 0x70: // p
+    case 0x6b: // k
+      return ADMINISTRATION.some((prefix) => isBelow(target, prefix)) ? 'administration' : null;
+    case 0x77: // w
+      return OF_PROJECTS.some((prefix) => isBelow(target, prefix)) ? 'project' : null;
+    default:
+      return null;
+  }
+}
+
+function isBelow(target: string, prefix: string): boolean {
+  const next = target.charAt(prefix.length);
+  return target.startsWith(prefix) && (next === '' || next === '/' || next === '?');
 }
 
 /** Whether two parsers could route this request differently (RFC 9112 section 3.2). */

@@ -26,6 +26,9 @@ export type InviteId = Brand<string, 'InviteId'>;
 export type SecretId = Brand<string, 'SecretId'>;
 export type ExternalKeyId = Brand<string, 'ExternalKeyId'>;
 export type ExternalStorageId = Brand<string, 'ExternalStorageId'>;
+export type WebhookEndpointId = Brand<string, 'WebhookEndpointId'>;
+export type EventId = Brand<string, 'EventId'>;
+export type DeliveryId = Brand<string, 'DeliveryId'>;
 
 interface IdKinds {
   'org-': OrganizationId;
@@ -48,6 +51,9 @@ interface IdKinds {
   secret_: SecretId;
   extkey_: ExternalKeyId;
   extstorage_: ExternalStorageId;
+  whe_: WebhookEndpointId;
+  evt_: EventId;
+  dlv_: DeliveryId;
 }
 
 const BASE62 = '0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz';

@@ -8,6 +8,7 @@ import { endDueGrants } from './credits/store.ts';
 import { Escrow } from './escrow/escrow.ts';
 import { EscrowKeeper } from './escrow/keep.ts';
 import { SqlEscrowStore } from './escrow/store.ts';
+import { LimitNotices } from './limit-notices.ts';
 import { priceTable } from './prices/import.ts';
 import type { PriceList } from './prices/model.ts';
 import type { PriceTable } from './prices/table.ts';
@@ -33,6 +34,7 @@ export interface OpenSpendingOptions {
 export interface OpenSpending {
   readonly spending: Spending;
   readonly escrowStore: SqlEscrowStore;
+  readonly notices: LimitNotices;
   /** After the last call was settled: gives back what this node holds. */
   close(): Promise<void>;
 }
@@ -44,6 +46,7 @@ export async function openSpending(options: OpenSpendingOptions): Promise<OpenSp
   const escrowStore = new SqlEscrowStore(store, store.kind === 'postgres' ? null : clock, (budgetIds, now) =>
     endDueGrants(store, budgetIds, now),
   );
+  const notices = new LimitNotices(store, onError);
   const spending = new Spending({
     rules: options.rules,
     escrow,
@@ -51,6 +54,7 @@ export async function openSpending(options: OpenSpendingOptions): Promise<OpenSp
     paid: options.providers.length > 0,
     prices: () => priceTable(store.db, options.prices),
     listName: listNames(options.providers),
+    onRefused: (refusal, at) => notices.note(refusal, at),
   });
   await spending.load(store);
   const unfollow = spending.follow(store);
@@ -65,10 +69,12 @@ export async function openSpending(options: OpenSpendingOptions): Promise<OpenSp
   return {
     spending,
     escrowStore,
+    notices,
     close: async () => {
       clearInterval(renewing);
       await earlier;
       await keeper.stop(STOP_MS);
+      await notices.close();
       await unfollow();
     },
   };

@@ -74,6 +74,8 @@ export interface SpendingOptions {
   readonly prices: () => Promise<PriceTable>;
   /** The price lists' name of a provider, by the administrator's own name for it. */
   readonly listName: (table: PriceTable, provider: string) => string;
+  /** Told of each call that a hard limit refused; must not throw. */
+  readonly onRefused?: (refusal: Refusal<Budget>, at: number) => void;
 }
 
 export class Spending {
@@ -81,6 +83,8 @@ export class Spending {
   active = false;
   readonly budgets = new BudgetDirectory();
   readonly excess = new ExcessWatch();
+  /** What calls were charged, in nano-dollars; those above which there is a budget. */
+  settled = 0;
   private readonly options: SpendingOptions;
   private readonly known = new Map<string, readonly Applying[]>();
   /** Organizations that pay in a way that nobody declared. */
@@ -134,7 +138,10 @@ export class Spending {
     const endUser = applying.some(({ budget }) => budget.scope === 'end_user') ? call.endUser : null;
     const purses = applying.map(({ budget, subject }) => escrow.purse(budget, subject));
     const answer = (result: Hold | Refusal<Budget> | Unavailable): Reservation | ApiError => {
-      if (result.kind === 'refused') return limitReached(result, worst);
+      if (result.kind === 'refused') {
+        this.options.onRefused?.(result, call.at);
+        return limitReached(result, worst);
+      }
       if (result.kind === 'unavailable') return limitsUnknown(result);
       return new Reservation(servings, call.body.meter, result, hard ? replyTokens : null, endUser);
     };
@@ -150,6 +157,7 @@ export class Spending {
     const { hold } = reservation;
     const spend = reservation.cost(ended);
     if (hold.over) return spend;
+    this.settled += spend.cost;
     const unseen = ended.unseen && hold.accounts.some(({ hard }) => hard);
     const excess = this.options.escrow.settle(hold, unseen ? Math.max(hold.worst, spend.cost) : spend.cost);
     if (excess > 0) this.excess.note(ended.model, hold.worst, spend.cost);

@@ -8,6 +8,7 @@ import type { CreditTables } from './schema-credits.ts';
 import type { IdentityTables } from './schema-identity.ts';
 import type { LimitsTables } from './schema-limits.ts';
 import type { MoneyTables } from './schema-money.ts';
+import type { NotifyTables } from './schema-notify.ts';
 import type { SecretsTables } from './schema-secrets.ts';
 import type { UsageTables } from './schema-usage.ts';
 
@@ -18,6 +19,7 @@ export interface Schema
     IdentityTables,
     LimitsTables,
     MoneyTables,
+    NotifyTables,
     SecretsTables,
     UsageTables {
   meta: MetaTable;

@@ -71,6 +71,9 @@ describe('where a setting comes from', () => {
       trustedProxies: ['10.1.2.3/8, ::1', '[10.0.0.0/8, "::1/128"]'],
       outgoingAllowPrivate: ['10.1.2.3/8, Vault.internal', '[10.0.0.0/8, vault.internal]'],
       accessTokenLifetimeMs: ['15m', '900s'],
+      smtpUrl: ['smtp://u:p@mail:587', 'env:MAIL'],
+      smtpFrom: ['keygate <k@example.com>', 'keygate <k@example.com>'],
+      smtpStartTls: ['optional', 'optional'],
       whenRedisIsAway: ['open', 'open'],
       redisTimeoutMs: ['1s', '1000ms'],
       account: ['postpaid', 'postpaid'],
@@ -108,7 +111,12 @@ describe('where a setting comes from', () => {
     const byEnvironment = load({ env });
     const byFile = load({
       yaml: lines.join('\n'),
-      env: { DB: 'postgres://u:p@db/keygate', CACHE: 'rediss://u:p@cache:6380/2', ROOT: ROOT_KEY },
+      env: {
+        DB: 'postgres://u:p@db/keygate',
+        CACHE: 'rediss://u:p@cache:6380/2',
+        MAIL: 'smtp://u:p@mail:587',
+        ROOT: ROOT_KEY,
+      },
       files: { '/run/admin': `${ADMIN_KEY}\n`, '/run/root': ROOT_KEY },
     });
     expect(byFile.config).toEqual(byEnvironment.config);

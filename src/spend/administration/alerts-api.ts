@@ -15,17 +15,8 @@ import {
 import { listOf, listSchema, PageQuery } from '../../access/page.ts';
 import type { SpendAlertTable } from '../../store/schema-money.ts';
 import { centsToNano, nanoToCents } from '../budgets/model.ts';
-import { createAlert, deleteAlert, getAlert, listAlerts, updateAlert } from './alerts.ts';
+import { ChannelSchema, createAlert, deleteAlert, getAlert, listAlerts, updateAlert } from './alerts.ts';
 import { MAX_CENTS, type Owner } from './owner.ts';
-
-const ChannelSchema = z.strictObject({
-  type: z.literal('email'),
-  recipients: z
-    .array(z.email('must be an e-mail address').max(320))
-    .min(1, 'must name at least one recipient')
-    .max(100, 'must name at most 100 recipients'),
-  subject_prefix: z.string().max(200).nullable().optional(),
-});
 
 const AlertBody = z.strictObject({
   currency: z.literal('USD'),

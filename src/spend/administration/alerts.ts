@@ -1,6 +1,7 @@
 // Spend alerts as the published API has them: a threshold for the month, and who is told. All alerts of an owner are
 // counted by one soft budget, which lives as long as there is one of them.
 
+import { z } from '@hono/zod-openapi';
 import { beyond, cut, type Page, type PageRequest, unknownAfter } from '../../access/page.ts';
 import type { Attribution } from '../../audit/model.ts';
 import { ApiError } from '../../platform/errors.ts';
@@ -10,13 +11,20 @@ import type { Db, Store, Tx } from '../../store/store.ts';
 import { enterSpentBefore } from '../budgets/before.ts';
 import { type Budget, MAX_ALERTS } from '../budgets/model.ts';
 import { changeBudget, deleteBudget, insertBudget } from '../budgets/store.ts';
+import { windowAt } from '../budgets/window.ts';
+import { accountName, writeAlerts } from '../escrow/rows.ts';
 import { assertActiveOwner, assertOwner, note, type Owner, scopeOf } from './owner.ts';
 
-export interface Channel {
-  readonly type: 'email';
-  readonly recipients: readonly string[];
-  readonly subject_prefix?: string | null | undefined;
-}
+export const ChannelSchema = z.strictObject({
+  type: z.literal('email'),
+  recipients: z
+    .array(z.email('must be an e-mail address').max(320))
+    .min(1, 'must name at least one recipient')
+    .max(100, 'must name at most 100 recipients'),
+  subject_prefix: z.string().max(200).nullable().optional(),
+});
+
+export type Channel = z.infer<typeof ChannelSchema>;
 
 export interface AlertTerms {
   /** Nano-dollars. */
@@ -101,7 +109,7 @@ export async function updateAlert(
   const { threshold, channel } = after;
   await tx.updateTable('spend_alerts').set({ threshold, channel }).where('id', '=', id).execute();
   await count(store, tx, by, owner, row.budget_id, false);
-  await note(tx, by, owner.projectId, 'spend_alert.updated', id, changesOf(terms));
+  await note(tx, by, owner.projectId, 'spend_alert.updated', id, changesOf(terms), changesOf(termsOf(row)));
   return after;
 }
 
@@ -115,7 +123,7 @@ export async function deleteAlert(
   const row = await getAlert(tx, owner, id);
   await tx.deleteFrom('spend_alerts').where('id', '=', id).execute();
   await count(store, tx, by, owner, row.budget_id, false);
-  await note(tx, by, owner.projectId, 'spend_alert.deleted', id, null);
+  await note(tx, by, owner.projectId, 'spend_alert.deleted', id, null, changesOf(termsOf(row)));
 }
 
 /** Brings the budget that counts for an owner's alerts to their thresholds. */
@@ -151,6 +159,24 @@ async function count(
     await insertBudget(store, tx, budget);
     await enterSpentBefore(tx, budget, by.at);
   }
+  await notePassed(tx, id, alerts, by.at);
+}
+
+/** An alert at an amount that this month's spend has passed already is told at once, and not next month. */
+async function notePassed(tx: Tx, id: BudgetId, alerts: readonly bigint[], at: number): Promise<void> {
+  const key = { budgetId: id, subject: '', windowStart: windowAt('month', at).start };
+  const account = await tx
+    .selectFrom('escrow_accounts')
+    .select('settled')
+    .where('name', '=', accountName(key))
+    .executeTakeFirst();
+  const settled = BigInt(account?.settled ?? '0');
+  const passed = alerts.filter((threshold) => threshold <= settled);
+  await writeAlerts(
+    tx,
+    passed.map((threshold) => ({ key, threshold, settled })),
+    at,
+  );
 }
 
 function ofOwner(db: Db | Tx, { organizationId, projectId }: Owner) {
@@ -164,6 +190,10 @@ async function placeOf(db: Db, owner: Owner, id: string): Promise<SpendAlertTabl
   const row = await ofOwner(db, owner).where('id', '=', id).executeTakeFirst();
   if (row === undefined) throw unknownAfter();
   return row;
+}
+
+function termsOf(row: SpendAlertTable): AlertTerms {
+  return { threshold: BigInt(row.threshold), channel: ChannelSchema.parse(JSON.parse(row.channel)) };
 }
 
 /** Addresses of people stay out of the log. */

@@ -99,13 +99,16 @@ export async function updateBudget(
 ): Promise<Budget> {
   await budgetOf(tx, by.organizationId, id);
   await assertNotAlerts(tx, id);
+  const before = await budgetOf(tx, by.organizationId, id);
   const budget = await changeBudget(store, tx, by.organizationId, id, change, by.at);
   if (budget === undefined) throw unknownBudget();
-  await note(tx, by, budget.projectId as ProjectId | null, 'budget.updated', id, {
-    ...(change.limit === undefined ? {} : { limit_nano: change.limit.toString() }),
-    ...(change.enforcement === undefined ? {} : { enforcement: change.enforcement }),
-    ...(change.alerts === undefined ? {} : { alerts_nano: change.alerts.map(String) }),
+  const said = (of: BudgetChange) => ({
+    ...(of.limit !== undefined && change.limit !== undefined && { limit_nano: of.limit.toString() }),
+    ...(of.enforcement && change.enforcement && { enforcement: of.enforcement }),
+    ...(of.alerts && change.alerts && { alerts_nano: of.alerts.map(String) }),
   });
+  const projectId = budget.projectId as ProjectId | null;
+  await note(tx, by, projectId, 'budget.updated', id, said(change), said(before));
   return budget;
 }
 
@@ -113,7 +116,12 @@ export async function removeBudget(store: Store, tx: Tx, by: Attribution, id: Bu
   const budget = await budgetOf(tx, by.organizationId, id);
   await assertNotAlerts(tx, id);
   await deleteBudget(store, tx, by.organizationId, id, by.at);
-  await note(tx, by, budget.projectId as ProjectId | null, 'budget.deleted', id, null);
+  await note(tx, by, budget.projectId as ProjectId | null, 'budget.deleted', id, null, {
+    scope: budget.scope,
+    scope_id: budget.scopeId,
+    interval: budget.period,
+    limit_nano: budget.limit.toString(),
+  });
 }
 
 /** The organization's budget of this id, or 404. */

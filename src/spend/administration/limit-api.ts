@@ -115,9 +115,10 @@ function limitRoutes(
       const owner = ownerOf(by.organizationId, c.req.valid('param'));
       await store.write(async (tx) => {
         await assertOwner(tx, owner);
-        const { id } = await limitOf(tx, owner);
+        const { id, limit } = await limitOf(tx, owner);
         await deleteBudget(store, tx, by.organizationId, id, by.at);
-        await note(tx, by, owner.projectId, 'spend_limit.deleted', id, null);
+        const before = { threshold_amount: nanoToCents(limit) };
+        await note(tx, by, owner.projectId, 'spend_limit.deleted', id, null, before);
       });
       return c.json({ object: `${object}.deleted` as const, deleted: true as const }, 200);
     },
@@ -155,6 +156,7 @@ async function setLimit(store: Store, tx: Tx, by: Attribution, owner: Owner, cen
   await assertActiveOwner(tx, owner);
   const limit = centsToNano(cents);
   const id = await limitIdOf(tx, owner);
+  const earlier = id && (await getBudget(tx, owner.organizationId, id));
   const changed = id && (await changeBudget(store, tx, owner.organizationId, id, { limit }, by.at));
   const budget: Budget = changed || {
     id: newId('budget_'),
@@ -170,7 +172,9 @@ async function setLimit(store: Store, tx: Tx, by: Attribution, owner: Owner, cen
     await insertBudget(store, tx, budget);
     await enterSpentBefore(tx, budget, by.at);
   }
-  await note(tx, by, owner.projectId, 'spend_limit.updated', budget.id, { threshold_amount: cents });
+  const before = { threshold_amount: earlier ? nanoToCents(earlier.limit) : null };
+  const changes = { threshold_amount: cents };
+  await note(tx, by, owner.projectId, 'spend_limit.updated', budget.id, changes, before);
   return budget;
 }
 

@@ -60,7 +60,12 @@ export async function note(
   type: AuditEventType,
   id: string,
   changes: { readonly [name: string]: AuditValue } | null,
+  before?: { readonly [name: string]: AuditValue },
 ): Promise<void> {
-  const payload = changes === null ? { id } : { id, changes_requested: changes };
+  const payload = {
+    id,
+    ...(changes !== null && { changes_requested: changes }),
+    ...(before !== undefined && { before }),
+  };
   await append(tx, { by, projectId, type, payload });
 }

@@ -11,6 +11,7 @@ import { up as money } from './0010-money.ts';
 import { up as limits } from './0020-limits.ts';
 import { up as usage } from './0030-usage.ts';
 import { up as spendAlerts } from './0040-spend-alerts.ts';
+import { up as notify } from './0050-notify.ts';
 import { up as credits } from './0060-credits.ts';
 import { up as access } from './0080-access.ts';
 import { up as settings } from './0090-settings.ts';
@@ -30,6 +31,7 @@ export const STEPS: Steps = {
   '0040_spend_alerts': spendAlerts,
   '0060_credits': credits,
   '0080_access': access,
+  '0050_notify': notify,
   '0090_settings': settings,
   '0100_workload_identity': workloadIdentity,
   '0101_confirmation': confirmation,
