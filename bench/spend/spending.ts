@@ -92,6 +92,7 @@ async function measure(name: string, budgets: readonly Budget[]): Promise<void> 
         projectId: 'proj_1' as ProjectId,
         keyId: 'key_1' as KeyId,
         serviceAccountId: null,
+        groupIds: [],
         endUser: 'ann',
         at: Date.now(),
         body: { meter: 'chat', json, size, files: 0, fileBytes: 0, characters: 0 },

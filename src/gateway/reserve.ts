@@ -51,6 +51,7 @@ function reserveCost(call: Call, json: Call['json'], spending: Spending, resume:
       projectId: caller.project.id,
       keyId: caller.keyId,
       serviceAccountId: caller.ownerType === 'service_account' ? caller.ownerId : null,
+      groupIds: caller.groups,
       endUser: asked.endUser,
       at: call.at,
       body: {

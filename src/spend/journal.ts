@@ -8,9 +8,9 @@
 // Failure: a group that the store refuses is kept and offered again, with a growing pause; nothing is dropped. On
 // close the journal writes what it has before it lets go.
 //
-// Layout of a segment's payload, format 2: one JSON array a line, fields as in `line` below; about 250 bytes an
+// Layout of a segment's payload, format 3: one JSON array a line, fields as in `line` below; about 250 bytes an
 // event, and 90 more where a budget applied. Ids and names are those of the event; a prompt or a reply is never in it.
-// Format 1, which had no spend, is read too.
+// Format 1, which had no spend, and format 2, which had no groups in it, are read too.
 
 import { crc32 } from 'node:zlib';
 import { z } from 'zod';
@@ -18,8 +18,8 @@ import type { UsageSegmentTable } from '../store/schema.ts';
 import type { NewSegment, Store } from '../store/store.ts';
 import { type EventSpend, noUsage, type UsageEvent } from './usage.ts';
 
-const FORMAT = 2;
-const FORMATS: readonly number[] = [1, FORMAT];
+const FORMAT = 3;
+const FORMATS: readonly number[] = [1, 2, FORMAT];
 const LINGER_MS = 50;
 const GROUP_EVENTS = 4096;
 const FIRST_BYTES = 256 * 1024;
@@ -203,17 +203,19 @@ function line(event: UsageEvent): string {
 
 function spendOf({ spend }: UsageEvent): string {
   if (!spend) return '';
-  const { cost, unpriced, priceVersion, lease, endUser } = spend;
-  return `,[${cost},${unpriced ? 1 : 0},"${priceVersion}","${lease}",${endUser === null ? 'null' : quote(endUser)}]`;
+  const { cost, unpriced, priceVersion, lease, endUser, groups } = spend;
+  const user = endUser === null ? 'null' : quote(endUser);
+  const of = groups === undefined ? '' : `,${quote(groups.join(' '))}`;
+  return `,[${cost},${unpriced ? 1 : 0},"${priceVersion}","${lease}",${user}${of}]`;
 }
 
 const Text = z.string();
 const Count = z.number().int().nonnegative();
 const Flag = z.union([z.literal(0), z.literal(1)]);
-const Outcomes = z.enum(['ok', 'provider_error', 'client_closed', 'provider_cut', 'timeout']);
+const Outcomes = z.enum(['ok', 'provider_error', 'client_closed', 'provider_cut', 'timeout', 'budget_stop']);
 const Sources = z.enum(['provider', 'counted', 'none']);
 
-const Spend = z.tuple([Count, Flag, Text, Text, Text.nullable()]);
+const Spend = z.tuple([Count, Flag, Text, Text, Text.nullable(), Text.optional()]);
 
 // biome-ignore format: one row a group of fields, in the order of `line`
 const Line = z.tuple([
@@ -271,6 +273,13 @@ function readLine(text: string): UsageEvent {
 
 function spendIn(fields: z.infer<typeof Spend> | undefined): EventSpend | null {
   if (fields === undefined) return null;
-  const [cost, unpriced, priceVersion, lease, endUser] = fields;
-  return { cost, unpriced: unpriced === 1, priceVersion, lease, endUser };
+  const [cost, unpriced, priceVersion, lease, endUser, groups] = fields;
+  return {
+    cost,
+    unpriced: unpriced === 1,
+    priceVersion,
+    lease,
+    endUser,
+    ...(groups === undefined ? {} : { groups: groups.split(' ') }),
+  };
 }

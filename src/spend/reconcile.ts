@@ -84,7 +84,7 @@ function accountsOf(budgets: BudgetDirectory, event: UsageEvent): AccountKey[] {
     projectId: event.projectId,
     keyId: event.keyId,
     serviceAccountId: event.ownerId.startsWith('svc_acct_') ? event.ownerId : null,
-    groupIds: [],
+    groupIds: event.spend?.groups ?? [],
     endUser: event.spend?.endUser ?? null,
   });
   return applying

@@ -37,7 +37,7 @@ export function limitReached(refusal: Refusal<Budget>, worst: number): ApiError 
     : 'An administrator can raise it.';
   const smaller = `This call could cost up to ${dollars(BigInt(worst))}; one with a smaller max_tokens may still pass.`;
   const again = ' Calls that are under way may leave some of what they hold: try again in a moment.';
-  const message = `The spend limit of ${dollars(budget.limit)}${window} of ${ownerOf(budget)} does not allow this call. ${smaller} ${until}${retryable ? again : ''}`;
+  const message = `The spend limit of ${dollars(budget.limit)}${window} of ${ownerOf(budget, refusal.subject)} does not allow this call. ${smaller} ${until}${retryable ? again : ''}`;
   return new ApiError(429, message, {
     type: 'insufficient_quota',
     code: `${budget.scope}_spend_limit_exceeded`,
@@ -92,7 +92,7 @@ export function unpriced(model: string, tier: string | null): ApiError {
   );
 }
 
-function ownerOf({ scope, scopeId }: Budget): string {
+function ownerOf({ scope, scopeId }: Budget, subject: string): string {
   switch (scope) {
     case 'organization':
     case 'credits':
@@ -104,7 +104,7 @@ function ownerOf({ scope, scopeId }: Budget): string {
     case 'service_account':
       return 'this service account';
     case 'group':
-      return 'your group';
+      return `group ${scopeId === '*' ? subject : scopeId}`;
     case 'end_user':
       return 'this end user';
   }

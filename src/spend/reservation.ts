@@ -38,6 +38,8 @@ export class Reservation {
   readonly replyTokens: number | null;
   /** The end user, where a budget counts for it. */
   readonly endUser: string | null;
+  /** The groups of the key's owner, where a budget counts for them. */
+  readonly groups: readonly string[] | null;
 
   constructor(
     servings: readonly Serving[],
@@ -45,12 +47,14 @@ export class Reservation {
     hold: Hold,
     replyTokens: number | null,
     endUser: string | null,
+    groups: readonly string[] | null = null,
   ) {
     this.servings = servings;
     this.meter = meter;
     this.hold = hold;
     this.replyTokens = replyTokens;
     this.endUser = endUser;
+    this.groups = groups;
   }
 
   /** The member that bounds the reply, as the call must be sent on to this provider with it; null: as it came. */
@@ -61,14 +65,18 @@ export class Reservation {
 
   /** What the call cost at the prices of the model that served it. Nano-dollars. */
   cost(ended: Ended): EventSpend {
-    const lease = this.hold.accounts[0]?.book.lease ?? '';
+    const paid = {
+      lease: this.hold.accounts[0]?.book.lease ?? '',
+      endUser: this.endUser,
+      ...(this.groups === null ? {} : { groups: this.groups }),
+    };
     const { usage } = ended;
     const rates = this.ratesOf(ended);
     if (rates === null || (usage !== null && !meets(rates, this.meter))) {
-      return { cost: 0, unpriced: usage !== null, priceVersion: '', lease, endUser: this.endUser };
+      return { cost: 0, unpriced: usage !== null, priceVersion: '', ...paid };
     }
     const cost = usage === null ? 0 : costOf(rates, usage);
-    return { cost, unpriced: false, priceVersion: rates.version, lease, endUser: this.endUser };
+    return { cost, unpriced: false, priceVersion: rates.version, ...paid };
   }
 
   /** By the tier that the reply names; by the one that was reserved for where it names none that has a price. */

@@ -54,6 +54,8 @@ export interface SpendCall {
   readonly projectId: ProjectId;
   readonly keyId: KeyId;
   readonly serviceAccountId: string | null;
+  /** The groups of the key's owner: the same list until they change. */
+  readonly groupIds: readonly string[];
   readonly endUser: string | null;
   /** When it arrived, milliseconds since the epoch: decides prices and windows. */
   readonly at: number;
@@ -78,6 +80,12 @@ export interface SpendingOptions {
   readonly onRefused?: (refusal: Refusal<Budget>, at: number) => void;
 }
 
+/** The budgets above a key's calls, as long as its owner is in these groups. */
+interface Known {
+  readonly groups: readonly string[];
+  readonly applying: readonly Applying[];
+}
+
 export class Spending {
   /** Whether there is anything to ask: the one thing that the road looks at while there is not. */
   active = false;
@@ -86,7 +94,7 @@ export class Spending {
   /** What calls were charged, in nano-dollars; those above which there is a budget. */
   settled = 0;
   private readonly options: SpendingOptions;
-  private readonly known = new Map<string, readonly Applying[]>();
+  private readonly known = new Map<string, Known>();
   /** Organizations that pay in a way that nobody declared. */
   private undeclared: ReadonlySet<string> = new Set();
   private table: PriceTable | null = null;
@@ -136,6 +144,7 @@ export class Spending {
     // A soft limit bears anything; what it bears is summed in doubles.
     const worst = hard ? most : Math.min(most, SOFT_MOST);
     const endUser = applying.some(({ budget }) => budget.scope === 'end_user') ? call.endUser : null;
+    const groups = applying.some(({ budget }) => budget.scope === 'group') ? call.groupIds : null;
     const purses = applying.map(({ budget, subject }) => escrow.purse(budget, subject));
     const answer = (result: Hold | Refusal<Budget> | Unavailable): Reservation | ApiError => {
       if (result.kind === 'refused') {
@@ -143,7 +152,7 @@ export class Spending {
         return limitReached(result, worst);
       }
       if (result.kind === 'unavailable') return limitsUnknown(result);
-      return new Reservation(servings, call.body.meter, result, hard ? replyTokens : null, endUser);
+      return new Reservation(servings, call.body.meter, result, hard ? replyTokens : null, endUser, groups);
     };
     const mono = clock.monotonic();
     const result = escrow.reserve(purses, worst, call.at, mono);
@@ -174,22 +183,16 @@ export class Spending {
     const { known } = this;
     const named =
       call.endUser === null || call.endUser === '' ? call.keyId : `${call.keyId}\n${call.endUser}`;
-    let applying = known.get(named);
-    if (applying === undefined) {
-      const { organizationId, projectId, keyId, serviceAccountId, endUser } = call;
-      applying = this.budgets.applying({
-        organizationId,
-        projectId,
-        keyId,
-        serviceAccountId,
-        groupIds: [],
-        endUser,
-      });
+    let found = known.get(named);
+    if (found === undefined || found.groups !== call.groupIds) {
+      const { organizationId, projectId, keyId, serviceAccountId, groupIds, endUser } = call;
+      const spender = { organizationId, projectId, keyId, serviceAccountId, groupIds, endUser };
+      found = { groups: groupIds, applying: this.budgets.applying(spender) };
       // End users are named by callers, as many as they like.
       if (known.size >= KNOWN_MOST) known.clear();
-      known.set(named, applying);
+      known.set(named, found);
     }
-    return applying;
+    return found.applying;
   }
 
   private servings({ targets, at, body }: SpendCall): Serving[] {

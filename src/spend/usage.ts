@@ -49,7 +49,9 @@ export type Outcome =
   /** The provider broke off, stalled or could not be reached. */
   | 'provider_cut'
   /** The total time was up. */
-  | 'timeout';
+  | 'timeout'
+  /** The spend limits bore no more of a reply that the caller had not bounded. */
+  | 'budget_stop';
 
 export function noUsage(): Usage {
   return {
@@ -111,4 +113,6 @@ export interface EventSpend {
   readonly lease: string;
   /** The end user that the caller named, only where a budget counts for it. */
   readonly endUser: string | null;
+  /** The groups of the key's owner, only where a budget of groups counts. */
+  readonly groups?: readonly string[];
 }

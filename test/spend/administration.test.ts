@@ -201,6 +201,46 @@ describe('budgets beyond the published limits', () => {
     expect((await server.admin('GET', path)).status).toBe(404);
   });
 
+  it('of a group count the calls of all who are in it, from the moment they are', async () => {
+    const { id: projectId } = await newProject();
+    const account = async (name: string) => {
+      const made = await client.admin.organization.projects.serviceAccounts.create(projectId, { name });
+      return { id: made.id, key: made.api_key?.value ?? '' };
+    };
+    const [ann, bob, eve] = [await account('ann'), await account('bob'), await account('eve')];
+    const { groups } = client.admin.organization;
+    const group = await groups.create({ name: 'research' });
+    const other = await groups.create({ name: 'other' });
+    for (const { id } of [ann, bob]) await groups.users.create(group.id, { user_id: id });
+    const make = (body: object) => server.admin('POST', '/v1/keygate/budgets', body);
+    const made = await make({ scope: 'group', scope_id: group.id, interval: 'day', threshold_amount: 4 });
+    expect(made).toMatchObject({
+      status: 200,
+      body: { scope: 'group', scope_id: group.id, project_id: null, interval: 'day' },
+    });
+    const each = await make({ scope: 'group', scope_id: '*', threshold_amount: 100, enforcement: 'soft' });
+    expect(each.body).toMatchObject({ scope: 'group', scope_id: '*' });
+    // Each call costs a cent, and a little more is reserved for it: the third of the two together is the last.
+    const statuses: number[] = [];
+    for (const key of [ann.key, bob.key, ann.key, bob.key, ann.key]) statuses.push((await call(key)).status);
+    expect(statuses).toEqual([200, 200, 200, 429, 429]);
+    const refused = (await (await call(bob.key)).json()) as { error: { code: string; message: string } };
+    expect(refused.error.code).toBe('group_spend_limit_exceeded');
+    expect(refused.error.message).toContain(`of group ${group.id} does not allow this call`);
+    // Whoever is in no group, or in another, is not held to it; and whoever leaves it no longer.
+    await groups.users.create(other.id, { user_id: eve.id });
+    expect((await call(eve.key)).status).toBe(200);
+    await groups.users.delete(ann.id, { group_id: group.id });
+    expect((await call(ann.key)).status).toBe(200);
+    await groups.users.create(group.id, { user_id: eve.id });
+    expect((await call(eve.key)).status).toBe(429);
+    expect((await make({ scope: 'group', scope_id: 'group_unknown', threshold_amount: 1 })).status).toBe(404);
+    const inProject = { scope: 'group', scope_id: group.id, project_id: projectId, threshold_amount: 1 };
+    expect((await make(inProject)).status).toBe(400);
+    for (const { body } of [made, each])
+      expect((await server.admin('DELETE', `/v1/keygate/budgets/${body['id']}`)).status).toBe(200);
+  });
+
   it('are of owners in this organization, and say what is wrong with others', async () => {
     const { id } = await newProject();
     const make = async (body: object) =>

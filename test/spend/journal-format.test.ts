@@ -54,15 +54,16 @@ describe('a usage segment', () => {
       EVENT,
       { ...EVENT, spend },
       { ...EVENT, spend: { ...spend, unpriced: false, endUser: null } },
+      { ...EVENT, outcome: 'budget_stop' as const, spend: { ...spend, groups: ['group_a', 'group_b'] } },
     ];
     expect(readSegment(await segmentOf(events))).toEqual(events);
   });
 
   it('of the first format is read, with no spend', async () => {
     const segment = await segmentOf([EVENT]);
-    expect(segment.format).toBe(2);
-    expect(readSegment({ ...segment, format: 1 })).toEqual([EVENT]);
-    expect(() => readSegment({ ...segment, format: 3 })).toThrow('unknown format 3');
+    expect(segment.format).toBe(3);
+    for (const format of [1, 2]) expect(readSegment({ ...segment, format })).toEqual([EVENT]);
+    expect(() => readSegment({ ...segment, format: 4 })).toThrow('unknown format 4');
     expect(() => readSegment({ ...segment, crc: crc32('else') })).toThrow('damaged');
   });
 });

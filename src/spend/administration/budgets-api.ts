@@ -26,7 +26,7 @@ import { MAX_CENTS } from './owner.ts';
 
 const PATH = '/v1/keygate/budgets';
 
-const ScopeSchema = z.enum(['organization', 'project', 'api_key', 'service_account', 'end_user']);
+const ScopeSchema = z.enum(['organization', 'project', 'api_key', 'service_account', 'group', 'end_user']);
 const IntervalSchema = z.enum(['day', 'week', 'month', 'total']);
 const EnforcementSchema = z.enum(['hard', 'soft']);
 const Cents = z
@@ -42,7 +42,7 @@ const BudgetSchema = z
     object: z.literal('keygate.budget'),
     id: IdSchema,
     project_id: z.string().nullable(),
-    scope: ScopeSchema.or(z.enum(['group', 'credits'])),
+    scope: ScopeSchema.or(z.literal('credits')),
     scope_id: z
       .string()
       .openapi({ description: "The owner's id; `*`: each of them has the limit for itself." }),

@@ -22,7 +22,7 @@ import { assertActiveOwner, limitIdOf, note } from './owner.ts';
 
 export interface BudgetOrder {
   readonly projectId: ProjectId | null;
-  readonly scope: Exclude<BudgetScope, 'group' | 'credits'>;
+  readonly scope: Exclude<BudgetScope, 'credits'>;
   /** Null: the organization or the project itself. */
   readonly scopeId: string | null;
   readonly period: Period;
@@ -48,7 +48,7 @@ export async function createBudget(
 ): Promise<Budget> {
   const { organizationId } = by;
   const { scope, projectId } = order;
-  if (scope !== 'organization' && projectId === null && scope !== 'api_key' && scope !== 'service_account')
+  if (projectId === null && (scope === 'project' || scope === 'end_user'))
     throw invalidParameter('project_id', `Name the project: a budget of ${scope} belongs to one.`);
   if (scope === 'organization' && projectId !== null)
     throw invalidParameter('project_id', 'A budget of the organization belongs to no project.');
@@ -201,6 +201,23 @@ async function ownerOf(
       return scopeId === EACH
         ? { owner: EACH, within: null }
         : { owner: own(scopeId, projectId ?? ''), within: projectId };
+    case 'group': {
+      if (scopeId === EACH) return { owner: EACH, within: projectId };
+      if (projectId !== null)
+        throw invalidParameter(
+          'project_id',
+          'A group belongs to no project: leave it out, or name each (`*`).',
+        );
+      const row = await tx
+        .selectFrom('groups')
+        .select('id')
+        .where('organization_id', '=', organizationId)
+        .where('id', '=', scopeId ?? '')
+        .executeTakeFirst();
+      if (row === undefined)
+        throw new ApiError(404, 'No such group in this organization.', { param: 'scope_id' });
+      return { owner: row.id, within: null };
+    }
     case 'end_user':
       if (scopeId === null || scopeId === '')
         throw invalidParameter('scope_id', "Name the end user as calls do, or '*' for each of them.");

@@ -7,7 +7,7 @@ import type { EventSpend, Outcome, Usage, UsageEvent, UsageSource } from '../usa
 import type { RawSegment } from './messages.ts';
 
 /** Formats that are read; 2 added what was charged. */
-const FORMATS: readonly number[] = [1, 2];
+const FORMATS: readonly number[] = [1, 2, 3];
 const FIELDS = 31;
 
 /** Throws when the segment was damaged or is of a newer version. */
@@ -68,14 +68,15 @@ function usageIn(at: readonly unknown[]): Usage {
 }
 
 function spendIn(value: unknown): EventSpend {
-  if (!Array.isArray(value) || value.length !== 5) throw new Misfit();
-  const [cost, unpriced, priceVersion, lease, endUser]: readonly unknown[] = value;
+  if (!Array.isArray(value) || (value.length !== 5 && value.length !== 6)) throw new Misfit();
+  const [cost, unpriced, priceVersion, lease, endUser, groups]: readonly unknown[] = value;
   return {
     cost: count(cost),
     unpriced: flag(unpriced),
     priceVersion: text(priceVersion),
     lease: text(lease),
     endUser: endUser === null ? null : text(endUser),
+    ...(groups === undefined ? {} : { groups: text(groups).split(' ') }),
   };
 }
 
@@ -106,6 +107,7 @@ function outcome(value: unknown): Outcome {
     case 'provider_error':
     case 'client_closed':
     case 'provider_cut':
+    case 'budget_stop':
     case 'timeout':
       return value;
     default:
