@@ -1,7 +1,6 @@
 // Composes the parts: the only place that knows them all. `runServer` brings a server up in the order in which the
 // parts need each other, and takes it down in the reverse order, with nothing acknowledged lost.
 
-import type { Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { getRequestListener } from '@hono/node-server';
 import { bootstrap } from './access/bootstrap.ts';
@@ -13,7 +12,7 @@ import { authenticateAdmin } from './gateway/administration.ts';
 import { callerAddressOf } from './gateway/authorize.ts';
 import { Metrics } from './gateway/metrics.ts';
 import { Road } from './gateway/road.ts';
-import { type Doors, listener, type Side } from './gateway/server.ts';
+import { type Doors, type Listener, listener, type Side } from './gateway/server.ts';
 import { identityPart } from './identity/control-part.ts';
 import { openIdentity } from './identity/open.ts';
 import { addressRanges } from './keys/addresses.ts';
@@ -228,9 +227,9 @@ export async function runServer(config: Config, io: Io): Promise<RunningServer> 
     const admin = config.admin === null ? data : await listen(doors, config, 'administration', config.admin);
     closing.add(async () => {
       draining = true;
-      for (const server of new Set([data, admin])) stopListening(server);
+      for (const one of new Set([data, admin])) one.stop();
       await road.drain(config.bounds.drainMs);
-      for (const server of new Set([data, admin])) server.closeAllConnections();
+      for (const one of new Set([data, admin])) one.closeAll();
     });
     const notices = money.spending.undeclaredAny ? [UNDECLARED] : [];
     for (const notice of notices) log.warn(notice);
@@ -327,13 +326,14 @@ async function listen(
   config: Config,
   side: Side,
   at: { readonly host: string; readonly port: number },
-): Promise<Server> {
-  const server = listener(doors, config.bounds, side);
+): Promise<Listener> {
+  const made = listener(doors, config.bounds, side, systemClock);
+  const { server } = made;
   await new Promise<void>((resolve, reject) => {
     server.once('error', (error: NodeJS.ErrnoException) => reject(cannotListen(error, at)));
     server.listen({ host: at.host, port: at.port, backlog: 1024 }, resolve);
   });
-  return server;
+  return made;
 }
 
 function cannotListen(
@@ -358,12 +358,7 @@ function cannotListen(
   }
 }
 
-function stopListening(server: Server): void {
-  server.close();
-  server.closeIdleConnections();
-}
-
-function urlOf(server: Server): string {
+function urlOf({ server }: Listener): string {
   const address = server.address();
   if (address === null || typeof address === 'string')
     throw new Error('the server does not listen on a port');

@@ -4,8 +4,10 @@
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
 import type { Duplex } from 'node:stream';
 import type { Bounds } from '../config/model.ts';
+import type { Clock } from '../platform/clock.ts';
 import { ApiError } from '../platform/errors.ts';
 import { EXPOSITION_TYPE } from '../platform/exposition.ts';
+import { Entrance } from './http1/entrance.ts';
 import { NodePeer } from './node-peer.ts';
 import type { Peer } from './peer.ts';
 import { unknownUrl } from './receive.ts';
@@ -36,11 +38,20 @@ export interface Doors {
 /** Which doors a listener has: all of them, or, where administration has a listener of its own, its part. */
 export type Side = 'both' | 'data' | 'administration';
 
-export function listener(doors: Doors, bounds: Bounds, side: Side): Server {
+/** A server, and how it is stopped. */
+export interface Listener {
+  readonly server: Server;
+  /** Takes no more connections, and keeps none beyond the reply under way. */
+  stop(): void;
+  closeAll(): void;
+}
+
+export function listener(doors: Doors, bounds: Bounds, side: Side, clock: Clock): Listener {
+  const headMs = Math.min(HEADERS_MS, bounds.idleMs);
   const server = createServer(
     {
       maxHeaderSize: bounds.headerBytes,
-      headersTimeout: Math.min(HEADERS_MS, bounds.idleMs),
+      headersTimeout: headMs,
       // The road's sweep ends calls whose body idles; a bound on the whole body would end slow uploads that are well.
       requestTimeout: 0,
       keepAliveTimeout: KEEP_ALIVE_MS,
@@ -49,34 +60,67 @@ export function listener(doors: Doors, bounds: Bounds, side: Side): Server {
   );
   server.maxConnections = bounds.inFlight * CONNECTIONS_A_CALL;
   server.on('clientError', refuseUnreadable);
-  return server;
+  const entrance = new Entrance(server, {
+    clock,
+    headerBytes: bounds.headerBytes,
+    headMs,
+    idleMs: KEEP_ALIVE_MS,
+    isRoads: (target) => doorOf(target, side) === 'road',
+    take: doors.road,
+  });
+  return {
+    server,
+    stop: () => {
+      server.close();
+      server.closeIdleConnections();
+      entrance.stop();
+    },
+    closeAll: () => {
+      server.closeAllConnections();
+      entrance.closeAll();
+    },
+  };
+}
+
+type Door = 'road' | 'administration' | 'token' | 'alive' | 'ready' | 'metrics' | 'none';
+
+/** Which door a request's target leads to. */
+function doorOf(target: string, side: Side): Door {
+  const control = controlDoorOf(target);
+  if (control !== null) return side === 'data' && control === 'administration' ? 'none' : 'administration';
+  if (target === '/healthz') return 'alive';
+  if (target === '/readyz') return 'ready';
+  if (target === '/metrics' && side !== 'data') return 'metrics';
+  if (side === 'administration') return 'none';
+  return target === '/oauth/token' ? 'token' : 'road';
 }
 
 function dispatch(doors: Doors, side: Side, request: IncomingMessage, response: ServerResponse): void {
   const target = request.url ?? '';
-  const door = doorOf(target);
-  if (door !== null) {
-    if (side === 'data' && door === 'administration')
+  switch (doorOf(target, side)) {
+    case 'road':
+      return doors.road(new NodePeer(request, response));
+    case 'administration':
+      return ambiguous(request) ? refuseTwoHosts(response) : doors.administration(request, response);
+    case 'token':
+      return ambiguous(request) ? refuseTwoHosts(response) : doors.token(request, response);
+    case 'alive':
+      return answerText(response, 200, 'application/json', '{"status":"ok"}');
+    case 'ready':
+      return answerReadiness(doors, response);
+    case 'metrics': {
+      const text = doors.metrics(request);
+      return text instanceof ApiError
+        ? answerError(response, text)
+        : answerText(response, 200, EXPOSITION_TYPE, text);
+    }
+    case 'none':
       return answerError(response, unknownUrl(request.method ?? '', target));
-    return ambiguous(request) ? refuseTwoHosts(response) : doors.administration(request, response);
   }
-  if (target === '/healthz') return answerText(response, 200, 'application/json', '{"status":"ok"}');
-  if (target === '/readyz') return answerReadiness(doors, response);
-  if (target === '/metrics' && side !== 'data') {
-    const text = doors.metrics(request);
-    return text instanceof ApiError
-      ? answerError(response, text)
-      : answerText(response, 200, EXPOSITION_TYPE, text);
-  }
-  if (side === 'administration') return answerError(response, unknownUrl(request.method ?? '', target));
-  if (target === '/oauth/token') {
-    return ambiguous(request) ? refuseTwoHosts(response) : doors.token(request, response);
-  }
-  doors.road(new NodePeer(request, response));
 }
 
-/** Null: it is a call, for the road. */
-function doorOf(target: string): 'administration' | 'project' | null {
+/** Null: it is not the control plane's. */
+function controlDoorOf(target: string): 'administration' | 'project' | null {
   // Most calls are told apart by their fourth character on: /v1/chat, /v1/responses, /v1/embeddings.
   switch (target.charCodeAt(4)) {
     case 0x6f: // o

@@ -180,8 +180,9 @@ export class ResponseParser {
     const fresh = bytes.toString('latin1', at, Math.min(bytes.length, at + limit + 2));
     const text = this.#held.length === 0 ? fresh : this.#held + fresh;
     const end = text.indexOf('\r\n', Math.max(0, this.#held.length - 1));
+    if (end > limit || (end < 0 && text.length > limit))
+      throw new ResponseSyntaxError('a chunk’s frame is too long');
     if (end < 0) {
-      if (text.length > limit) throw new ResponseSyntaxError('a chunk’s frame is too long');
       this.#held = text;
       return bytes.length;
     }
