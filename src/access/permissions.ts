@@ -50,6 +50,12 @@ export const RULES: Readonly<Record<string, Rule>> = {
   [`POST ${PROJECT}`]: PROJECT_WRITE,
   [`POST ${PROJECT}/archive`]: ORGANIZATION_WRITE,
 
+  [`GET ${OURS}/projects`]: ORGANIZATION_READ,
+  [`POST ${OURS}/projects`]: ORGANIZATION_WRITE,
+  [`GET ${OUR_PROJECT}`]: PROJECT_READ,
+  // What a project is for decides which credentials it may spend: that is not its own to say.
+  [`POST ${OUR_PROJECT}`]: ORGANIZATION_WRITE,
+
   // Users
   [`GET ${ORGANIZATION}/users`]: ORGANIZATION_READ,
   [`GET ${ORGANIZATION}/users/{user_id}`]: ORGANIZATION_READ,

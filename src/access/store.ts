@@ -4,6 +4,7 @@
 
 import { append } from '../audit/chain.ts';
 import type { Attribution } from '../audit/model.ts';
+import type { Environment } from '../keys/model.ts';
 import { newId, type OrganizationId, type ProjectId } from '../platform/ids.ts';
 import type { Db, Store, Tx } from '../store/store.ts';
 import { assertActive, assertArchivable, notFound, type Project, type User } from './model.ts';
@@ -64,7 +65,7 @@ export async function createProject(
   store: Store,
   tx: Tx,
   by: Attribution,
-  order: { readonly name: string; readonly isDefault?: boolean },
+  order: { readonly name: string; readonly environment?: Environment; readonly isDefault?: boolean },
 ): Promise<Project & { readonly id: ProjectId }> {
   const id = newId('proj_');
   const project = {
@@ -72,7 +73,7 @@ export async function createProject(
     organization_id: by.organizationId,
     name: order.name,
     status: 'active',
-    environment: 'production',
+    environment: order.environment ?? 'production',
     is_default: order.isDefault ? 1 : 0,
     created_at: by.at,
     archived_at: null,

@@ -2,6 +2,7 @@
 // is down, and it says nothing that its holder could not find out by using the key.
 
 import { createRoute, z } from '@hono/zod-openapi';
+import { ENVIRONMENTS } from '../keys/model.ts';
 import {
   type Authentication,
   type ControlApp,
@@ -17,6 +18,7 @@ const WhoamiSchema = z
     object: z.literal('keygate.whoami'),
     organization_id: IdSchema,
     project_id: IdSchema.nullable(),
+    environment: z.enum(ENVIRONMENTS).nullable(),
     api_key_id: IdSchema,
     type: z.enum(['project', 'service_account', 'admin', 'test']),
     owner: z.object({ type: z.enum(['user', 'service_account']), id: IdSchema }),
@@ -42,6 +44,7 @@ export function whoamiApi({ anyKey }: Authentication): ControlApp {
         object: 'keygate.whoami' as const,
         organization_id: principal.organizationId,
         project_id: principal.project?.id ?? null,
+        environment: principal.project?.environment ?? null,
         api_key_id: principal.keyId,
         type: principal.type,
         owner: { type: principal.ownerType, id: principal.ownerId },

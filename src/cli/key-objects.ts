@@ -21,6 +21,7 @@ export const Key = z.looseObject({
   last_used_at: z.number().nullish(),
   owner: Owner.nullish(),
   type: z.string().optional(),
+  environment: z.string().optional(),
   scopes: z.array(z.string()).nullish(),
   models: z.array(z.string()).nullish(),
   addresses: z.array(z.string()).nullish(),

@@ -29,11 +29,12 @@ export function addKeysList(keys: Command, io: Io): void {
       if (options.json) return printJson(io, { object: 'list', ...list });
       printTable(
         io,
-        ['ID', 'NAME', 'TYPE', 'KEY', 'OWNER', 'CREATED', 'EXPIRES', 'LAST USED'],
+        ['ID', 'NAME', 'TYPE', 'ENVIRONMENT', 'KEY', 'OWNER', 'CREATED', 'EXPIRES', 'LAST USED'],
         list.data.map((key) => [
           key.id,
           key.name ?? '',
           typeOf(key, options.admin === true),
+          key.environment ?? '',
           key.redacted_value,
           ownerOf(key),
           when(key.created_at, ''),

@@ -1,7 +1,8 @@
-// `keygate projects create|list`, and how a command finds the project that it is about.
+// `keygate projects create|list|update`, and how a command finds the project that it is about.
 
-import type { Command } from 'commander';
+import { type Command, Option } from 'commander';
 import { z } from 'zod';
+import { ENVIRONMENTS } from '../keys/model.ts';
 import { CommandError, EXIT } from './exit.ts';
 import type { Io } from './io.ts';
 import { limitOption } from './options.ts';
@@ -12,12 +13,14 @@ const Project = z.looseObject({
   id: z.string(),
   name: z.string(),
   status: z.enum(['active', 'archived']),
+  environment: z.string().optional(),
   created_at: z.number(),
 });
 
 export type Project = z.infer<typeof Project>;
 
-const PROJECTS = '/v1/organization/projects';
+/** keygate's own form of a project, which says what it is for. */
+const PROJECTS = '/v1/keygate/projects';
 const MOST_LOOKED_THROUGH = 10_000;
 
 export function addProjects(program: Command, io: Io): void {
@@ -27,15 +30,37 @@ export function addProjects(program: Command, io: Io): void {
     .command('create')
     .description('make a project')
     .argument('<name>', 'what people call it')
+    .addOption(environmentOption('what it is for (default: production)'))
     .option('--json', 'print the object as JSON')
-    .addHelpText('after', '\nExample:\n  keygate projects create "Search team"')
-    .action(async (name: string, options: { json?: true }) => {
-      const project = await adminServer(io).post(PROJECTS, { name }, Project);
-      if (options.json) return printJson(io, project);
-      printFields(io, [
-        ['Project', project.name],
-        ['Id', project.id],
-      ]);
+    .addHelpText(
+      'after',
+      `
+Examples:
+  keygate projects create "Search team"
+  keygate projects create "Search team, trying out" --environment development`,
+    )
+    .action(async (name: string, options: Options) => {
+      const { environment } = options;
+      const body = { name, ...(environment !== undefined && { environment }) };
+      show(io, await adminServer(io).post(PROJECTS, body, Project), options);
+    });
+
+  projects
+    .command('update')
+    .description('rename a project, or say what it is for')
+    .argument('<project>', 'its id or name')
+    .option('--name <name>', 'what people shall call it')
+    .addOption(environmentOption('what it is for'))
+    .option('--json', 'print the object as JSON')
+    .addHelpText('after', '\nExample:\n  keygate projects update "Search team" --environment staging')
+    .action(async (wanted: string, options: Options) => {
+      const { name, environment } = options;
+      if (name === undefined && environment === undefined)
+        throw new CommandError(EXIT.usage, 'Say what to change: --name or --environment.');
+      const server = adminServer(io);
+      const { id } = await findProject(server, wanted);
+      const body = { ...(name !== undefined && { name }), ...(environment !== undefined && { environment }) };
+      show(io, await server.post(`${PROJECTS}/${encodeURIComponent(id)}`, body, Project), options);
     });
 
   projects
@@ -50,11 +75,36 @@ export function addProjects(program: Command, io: Io): void {
       if (options.json) return printJson(io, { object: 'list', ...list });
       printTable(
         io,
-        ['ID', 'NAME', 'STATUS', 'CREATED'],
-        list.data.map(({ id, name, status, created_at }) => [id, name, status, when(created_at, '')]),
+        ['ID', 'NAME', 'ENVIRONMENT', 'STATUS', 'CREATED'],
+        list.data.map(({ id, name, environment, status, created_at }) => [
+          id,
+          name,
+          environment ?? '',
+          status,
+          when(created_at, ''),
+        ]),
       );
       if (list.has_more) io.err(`Only the first ${options.limit} are shown: --limit shows more.\n`);
     });
+}
+
+interface Options {
+  readonly name?: string;
+  readonly environment?: string;
+  readonly json?: true;
+}
+
+function environmentOption(description: string): Option {
+  return new Option('--environment <environment>', description).choices(ENVIRONMENTS);
+}
+
+function show(io: Io, project: Project, options: Options): void {
+  if (options.json) return printJson(io, project);
+  printFields(io, [
+    ['Project', project.name],
+    ['Id', project.id],
+    ['Environment', project.environment ?? ''],
+  ]);
 }
 
 /** The active projects. */

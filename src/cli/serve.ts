@@ -111,13 +111,14 @@ function check(io: Io, loaded: Loaded, json: boolean): void {
   else {
     printTable(
       io,
-      ['PROVIDER', 'BASE URL', 'CREDENTIAL', 'MODELS', 'PRIORITY'],
+      ['PROVIDER', 'BASE URL', 'CREDENTIAL', 'MODELS', 'PRIORITY', 'ENVIRONMENTS'],
       providers.map((one) => [
         one.name,
         one.base_url,
         one.credential,
         one.models.join(', '),
         String(one.priority),
+        environmentsText(one.environments),
       ]),
     );
   }
@@ -125,11 +126,19 @@ function check(io: Io, loaded: Loaded, json: boolean): void {
     io.out('\n');
     printTable(
       io,
-      ['MODEL', 'TARGETS'],
-      models.map(({ name, targets }) => [name, targets.join(', ')]),
+      ['MODEL', 'TARGETS', 'ENVIRONMENTS'],
+      models.map(({ name, targets, environments }) => [
+        name,
+        targets.join(', '),
+        environmentsText(environments),
+      ]),
     );
   }
   for (const notice of notices) io.err(`Note: ${notice}\n`);
+}
+
+function environmentsText(environments: readonly string[] | null): string {
+  return environments?.join(', ') ?? 'all';
 }
 
 async function serveUntilStopped(io: Io, config: Config, runServer: RunServer): Promise<void> {

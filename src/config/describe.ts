@@ -1,6 +1,7 @@
 // The effective configuration for people and programs: every setting with its value and where that came from, every
 // provider and model. Secrets are told as set or not set, never shown.
 
+import type { Environment } from '../keys/model.ts';
 import type { Loaded } from './load.ts';
 import type { Config, ProviderConfig } from './model.ts';
 import { SETTING_NAMES, SETTINGS, type Setting, type SettingName } from './settings.ts';
@@ -20,11 +21,14 @@ export interface ProviderRow {
   readonly credential: '[redacted]' | 'none';
   readonly models: readonly string[];
   readonly priority: number;
+  /** Null: projects of every environment. */
+  readonly environments: readonly Environment[] | null;
 }
 
 export interface ModelRow {
   readonly name: string;
   readonly targets: readonly string[];
+  readonly environments: readonly Environment[] | null;
 }
 
 export interface Described {
@@ -42,8 +46,9 @@ export function describe({ config, notices, origins }: Loaded): Described {
       from: origins[name],
     })),
     providers: config.providers.map(provider),
-    models: config.models.map(({ name, targets }) => ({
+    models: config.models.map(({ name, targets, environments }) => ({
       name,
+      environments,
       targets: targets.map(
         (target) =>
           `${target.provider}/${target.model} (weight ${target.weight}, priority ${target.priority})`,
@@ -53,13 +58,15 @@ export function describe({ config, notices, origins }: Loaded): Described {
   };
 }
 
-function provider({ name, baseUrl, auth, models, priority }: ProviderConfig): ProviderRow {
+function provider(config: ProviderConfig): ProviderRow {
+  const { name, baseUrl, auth, models, priority, environments } = config;
   return {
     name,
     base_url: baseUrl.href,
     credential: auth === 'none' ? 'none' : '[redacted]',
     models,
     priority,
+    environments,
   };
 }
 

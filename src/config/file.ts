@@ -4,6 +4,7 @@
 
 import { isScalar, LineCounter, parseDocument, visit } from 'yaml';
 import { z } from 'zod';
+import { ENVIRONMENTS } from '../keys/model.ts';
 import { TABLE_FIELDS } from '../limits/tables.ts';
 import { SetupError } from '../platform/errors.ts';
 import { didYouMean, mightBeSecret, shown } from './problems.ts';
@@ -58,9 +59,33 @@ const Target = z
   })
   .pipe(TargetShape);
 
+const Environments = z
+  .array(
+    z.enum(ENVIRONMENTS, 'must be one of development, staging and production'),
+    'must be a list of environments',
+  )
+  .min(1, 'must name at least one environment')
+  .refine((names) => new Set(names).size === names.length, 'names an environment twice')
+  .optional();
+
 const Targets = z
   .transform((value) => (Array.isArray(value) ? value : [value]))
   .pipe(z.array(Target).min(1, 'must name at least one target').max(100, 'must name at most 100 targets'));
+
+const ModelGroup = exactly({ targets: Targets, environments: Environments });
+
+/** Targets alone, or a group of them with the environments that may call the model. */
+const Model = z.unknown().transform((value, context): z.infer<typeof ModelGroup> => {
+  const grouped = typeof value === 'object' && value !== null && Object.hasOwn(value, 'targets');
+  const read = grouped
+    ? ModelGroup.safeParse(value)
+    : z.object({ targets: Targets }).safeParse({ targets: value });
+  if (read.success) return read.data;
+  for (const { message, path } of read.error.issues) {
+    context.issues.push({ code: 'custom', message, path: grouped ? path : path.slice(1), input: value });
+  }
+  return z.NEVER;
+});
 
 const Provider = exactly({
   base_url: text,
@@ -73,6 +98,7 @@ const Provider = exactly({
   priority: number.min(0, 'must be at least 0').max(100, 'must be at most 100').optional(),
   connections: number.min(1, 'must be at least 1').max(65_535, 'must be at most 65535').optional(),
   allow_private: z.boolean('must be true or false').optional(),
+  environments: Environments,
 });
 
 /** The settings of settings.ts by their place: top-level ones, and groups of them. Their values are read later. */
@@ -96,7 +122,7 @@ function settingsShape(): Record<string, z.ZodType> {
 }
 
 const Providers = mapOf(Provider).nullish();
-const Models = mapOf(Targets).nullish();
+const Models = mapOf(Model).nullish();
 const Outline = exactly({
   ...settingsShape(),
   providers: Providers,
@@ -107,13 +133,14 @@ const Outline = exactly({
 
 export type ProviderEntry = z.infer<typeof Provider>;
 export type TargetEntry = z.infer<typeof Target>;
+export type ModelEntry = z.infer<typeof Model>;
 
 export interface FileConfig {
   /** The value at a setting's path, or undefined. */
   setting(path: string): unknown;
   /** Undefined: the file does not speak of providers. */
   readonly providers: Readonly<Record<string, ProviderEntry>> | undefined;
-  readonly models: Readonly<Record<string, readonly TargetEntry[]>>;
+  readonly models: Readonly<Record<string, ModelEntry>>;
   /** The fields of the table of limits that the file has, unread. */
   readonly limits: Readonly<Record<string, unknown>>;
   /** The administrator's own prices, unread. */

@@ -10,7 +10,7 @@ import { type FileConfig, NO_FILE, parseFile } from './file.ts';
 import { deepFreeze } from './freeze.ts';
 import { readLimits } from './limits.ts';
 import type { Bounds, Config, ProviderConfig, Secret } from './model.ts';
-import { noticeExposure, noticeUnknownVariables, SERVICE_LINK } from './notices.ts';
+import { noticeExposure, noticeSharedCredentials, noticeUnknownVariables, SERVICE_LINK } from './notices.ts';
 import { readPrices } from './prices.ts';
 import { Problems } from './problems.ts';
 import { isKeygateKey, openAiProvider, readModels, readProviders } from './providers.ts';
@@ -118,6 +118,7 @@ export function loadConfig(input: LoadInput): Loaded {
   };
   problems.throwIfAny();
   noticeExposure(config, notices);
+  noticeSharedCredentials(config, notices);
   noticeUnknownVariables(input.env, notices);
   return deepFreeze({ config, notices, origins: settings.origins() });
 }

@@ -1,6 +1,7 @@
 // The configuration: one frozen, typed value. load.ts makes it from the command line, KEYGATE_… variables and
 // keygate.yaml, in that order of precedence; the defaults are in settings.ts.
 
+import type { Environment } from '../keys/model.ts';
 import type { Table } from '../limits/tables.ts';
 import type { Reference } from '../secrets/references.ts';
 import type { Secret } from '../secrets/secret.ts';
@@ -54,11 +55,15 @@ export interface ProviderConfig {
   readonly connections: number;
   /** Whether its address may be private or loopback: only the administrator's file can say so. */
   readonly allowPrivate: boolean;
+  /** Projects of these may be served by it; null: all. */
+  readonly environments: readonly Environment[] | null;
 }
 
 /** A model name of the administrator's own, and what serves it. */
 export interface ModelConfig {
   readonly name: string;
+  /** Projects of these may call it; null: all. */
+  readonly environments: readonly Environment[] | null;
   readonly targets: readonly ModelTarget[];
 }
 

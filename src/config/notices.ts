@@ -1,6 +1,7 @@
 // What an administrator should know at the start and did not ask for: one sentence each, for the log.
 
-import type { Config } from './model.ts';
+import type { Environment } from '../keys/model.ts';
+import type { Config, ProviderConfig } from './model.ts';
 import { closest } from './problems.ts';
 import { OTHER_VARIABLES, SETTINGS } from './settings.ts';
 
@@ -31,6 +32,32 @@ export function noticeExposure(config: Config, notices: string[]): void {
   }
   if (config.trustedProxies.some((range) => range.endsWith('/0'))) {
     notices.push('trusted_proxies believes everybody: any caller can then pretend to any address.');
+  }
+}
+
+/**
+ * Once an administrator tells environments apart, one credential that serves both development and production undoes
+ * it: whoever develops spends, and reads, with production's.
+ */
+export function noticeSharedCredentials(config: Config, notices: string[]): void {
+  const { providers, models } = config;
+  if (![...providers, ...models].some(({ environments }) => environments !== null)) return;
+  const byCredential = new Map<string, ProviderConfig[]>();
+  for (const provider of providers) {
+    const { credential, credentialFrom } = provider;
+    // One that is read later is known by where it is read from.
+    const which = credential?.reveal() ?? (credentialFrom && JSON.stringify(credentialFrom));
+    if (which !== null) byCredential.set(which, [...(byCredential.get(which) ?? []), provider]);
+  }
+  for (const sharing of byCredential.values()) {
+    const serves = (environment: Environment) =>
+      sharing.some(({ environments }) => environments === null || environments.includes(environment));
+    if (!serves('development') || !serves('production')) continue;
+    const names = sharing.map(({ name }) => name).join(' and ');
+    notices.push(
+      `One credential, of ${sharing.length === 1 ? 'provider' : 'providers'} ${names}, serves both development and production: give each ` +
+        'a credential of its own, and say in environments which projects may use it.',
+    );
   }
 }
 

@@ -4,7 +4,7 @@
 import { isIP } from 'node:net';
 import ipaddr from 'ipaddr.js';
 import { KEY_MARKER, parseKey } from '../keys/format.ts';
-import type { ProviderEntry, TargetEntry } from './file.ts';
+import type { ModelEntry, ProviderEntry, TargetEntry } from './file.ts';
 import type { ModelConfig, ModelTarget, ProviderConfig, Secret } from './model.ts';
 import { didYouMean, mightBeSecret, type Problems, shown } from './problems.ts';
 import { credentialFromReference, type Surroundings } from './secrets.ts';
@@ -68,6 +68,7 @@ function readProvider(
     priority: entry.priority ?? 0,
     connections: entry.connections ?? CONNECTIONS,
     allowPrivate,
+    environments: entry.environments ?? null,
   };
 }
 
@@ -179,12 +180,12 @@ function checkHeaders(headers: Readonly<Record<string, string>>, place: string, 
 
 /** Every model name of the administrator's own, its targets' providers known. */
 export function readModels(
-  entries: Readonly<Record<string, readonly TargetEntry[]>>,
+  entries: Readonly<Record<string, ModelEntry>>,
   providers: readonly string[],
   file: string,
   problems: Problems,
 ): ModelConfig[] {
-  return Object.entries(entries).map(([name, targets]) => {
+  return Object.entries(entries).map(([name, { targets, environments }]) => {
     const place = `In ${file}, models.${nameInPath(name)}`;
     if (!isModelName(name, false)) {
       problems.add(`${place} is no model's name: use 1 to 256 visible characters without a *.`);
@@ -194,7 +195,11 @@ export function readModels(
         `${place} cannot be defined: names that begin with sandbox- are the sandbox's own models.`,
       );
     }
-    return { name, targets: targets.map((target) => readTarget(target, name, providers, place, problems)) };
+    return {
+      name,
+      environments: environments ?? null,
+      targets: targets.map((target) => readTarget(target, name, providers, place, problems)),
+    };
   });
 }
 
@@ -246,5 +251,6 @@ export function openAiProvider(credential: Secret): ProviderConfig {
     priority: 0,
     connections: CONNECTIONS,
     allowPrivate: false,
+    environments: null,
   };
 }

@@ -3,6 +3,7 @@
 import type { ControlPart } from '../access/control-plane.ts';
 import type { ControlPlaneDeps } from '../access/http.ts';
 import { hostedToolsApi, modelPermissionsApi, serviceTiersApi } from './permissions-api.ts';
+import { keygateProjectsApi } from './projects-api.ts';
 import { dataRetentionApi } from './retention-api.ts';
 
 export function controlsPart(deps: ControlPlaneDeps): ControlPart {
@@ -12,6 +13,7 @@ export function controlsPart(deps: ControlPlaneDeps): ControlPart {
       app.route('/', hostedToolsApi(deps, auth));
       app.route('/', serviceTiersApi(deps, auth));
       app.route('/', dataRetentionApi(deps, auth));
+      app.route('/', keygateProjectsApi(deps, auth));
       return app;
     },
   };

@@ -10,7 +10,7 @@ import {
   mismatchedProject,
   missingScope,
 } from '../keys/errors.ts';
-import type { AddressRanges, Principal } from '../keys/model.ts';
+import type { AddressRanges, Principal, ProjectState } from '../keys/model.ts';
 import { ApiError } from '../platform/errors.ts';
 import type { OwnedObjects } from '../upstreams/objects.ts';
 import type { Route, Routes } from '../upstreams/routes.ts';
@@ -130,11 +130,22 @@ export function permittedRoute(principal: ProjectPrincipal, model: string, route
   if (rule !== null && !mayName(rule, model)) return modelDenied(project.id, model);
   const route = routes.find(model, principal.type === 'test');
   if (route === undefined) return unknownModel(model, routes);
-  if (rule === null || rule.mode === 'allow_list') return route;
+  const denying = rule !== null && rule.mode === 'deny_list' ? rule : null;
+  if (route.within === null && denying === null) return route;
+  const within = route.within === null ? route.targets : route.within[project.environment];
+  if (within.length === 0) return wrongEnvironment(project, model);
+  if (denying === null) return { ...route, targets: within };
   // What is denied is not reached under another name either; a name on the list of the allowed is allowed as it is.
-  const targets = route.targets.filter((target) => mayName(rule, target.model));
-  if (targets.length === route.targets.length) return route;
-  return targets.length === 0 ? modelDenied(project.id, model) : { model: route.model, targets };
+  const targets = within.filter((target) => mayName(denying, target.model));
+  return targets.length === 0 ? modelDenied(project.id, model) : { ...route, targets };
+}
+
+function wrongEnvironment({ id, environment }: ProjectState, model: string): ApiError {
+  return new ApiError(
+    403,
+    `Project \`${id}\` is a ${environment} project, and model \`${model}\` is kept for projects of other environments.`,
+    { code: 'environment_not_allowed', param: 'model' },
+  );
 }
 
 /** The platform's refusal of a model that a project may not use. */
@@ -170,7 +181,15 @@ function toOwner(
     if (error !== null) return resume(call, error);
     const keeper = provider === null ? undefined : providerNamed(rights.routes, provider);
     if (keeper === undefined) return resume(call, noSuchObject(id));
-    call.route = { model: '', targets: [{ provider: keeper, model: '', weight: 1, priority: 0 }] };
+    const { environments } = keeper;
+    if (environments !== null && !environments.includes(principal.project.environment)) {
+      return resume(call, noSuchObject(id));
+    }
+    call.route = {
+      model: '',
+      targets: [{ provider: keeper, model: '', weight: 1, priority: 0 }],
+      within: null,
+    };
     resume(call, null);
   });
   return LATER;
@@ -207,7 +226,7 @@ function keepTo(call: Call, keepers: ReadonlySet<string>): ApiError | null {
       'The objects that this call refers to are kept by another provider than the one that serves this model.',
     );
   }
-  call.route = { model: route.model, targets };
+  call.route = { ...route, targets };
   return null;
 }
 

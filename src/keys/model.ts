@@ -7,7 +7,9 @@ import type { KeyId, OrganizationId, ProjectId } from '../platform/ids.ts';
 
 export type KeyType = 'project' | 'service_account' | 'admin' | 'test';
 
-export type Environment = 'development' | 'staging' | 'production';
+export const ENVIRONMENTS = ['development', 'staging', 'production'] as const;
+/** What a project is for. */
+export type Environment = (typeof ENVIRONMENTS)[number];
 
 /** An organization as the road needs it. One object for all its projects and keys. */
 export interface OrganizationState {

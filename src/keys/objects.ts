@@ -6,6 +6,7 @@ import { IdSchema, seconds, secondsOrNull, TimestampSchema } from '../access/htt
 import { invalidParameter } from '../access/validation.ts';
 import { canonicalRange } from './addresses.ts';
 import { EXPIRY_SECONDS_MAX, type IssuedKey } from './issue.ts';
+import { ENVIRONMENTS } from './model.ts';
 import { parseList } from './rows.ts';
 import type { OwnedKey } from './store.ts';
 
@@ -133,6 +134,7 @@ function ownerOf(key: OwnedKey): z.infer<typeof OwnerSchema> {
 /** A key as keygate's own routes show it. */
 export const KeygateKeySchema = ProjectApiKeySchema.extend({
   type: z.enum(['project', 'service_account', 'test']),
+  environment: z.enum(ENVIRONMENTS),
   status: z.enum(['active', 'expired', 'revoked']),
   scopes: z.array(z.string()),
   models: z.array(z.string()).nullable(),
@@ -141,11 +143,13 @@ export const KeygateKeySchema = ProjectApiKeySchema.extend({
 }).openapi('KeygateApiKey');
 
 export function keygateKey(key: OwnedKey, nowMs: number): z.infer<typeof KeygateKeySchema> {
-  if (key.type === 'admin') throw new TypeError('An admin key belongs to no project.');
+  if (key.type === 'admin' || key.environment === null)
+    throw new TypeError('An admin key belongs to no project.');
   const expired = key.expires_at !== null && key.expires_at <= nowMs;
   return {
     ...projectApiKey(key),
     type: key.type,
+    environment: key.environment,
     status: key.revoked_at !== null ? 'revoked' : expired ? 'expired' : 'active',
     scopes: [...parseList(key.scopes)],
     models: key.models === null ? null : [...parseList(key.models)],

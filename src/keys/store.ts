@@ -123,6 +123,8 @@ export async function keyByDigest(db: Db | Tx, digest: string): Promise<StoredKe
 
 /** A key with what is known of its owner; the owner's own columns are null if the owner was deleted. */
 export interface OwnedKey extends StoredKey {
+  /** What its project is for; null for an admin key. */
+  readonly environment: Environment | null;
   readonly user_name: string | null;
   readonly user_email: string | null;
   readonly user_role: string | null;
@@ -158,8 +160,14 @@ function scopedKeys(db: Db | Tx, scope: KeyScope) {
         .onRef('service_accounts.project_id', '=', 'api_keys.project_id')
         .on('api_keys.owner_type', '=', 'service_account'),
     )
+    .leftJoin('projects', (join) =>
+      join
+        .onRef('projects.id', '=', 'api_keys.project_id')
+        .onRef('projects.organization_id', '=', 'api_keys.organization_id'),
+    )
     .selectAll('api_keys')
     .select([
+      'projects.environment as environment',
       'users.name as user_name',
       'users.email as user_email',
       'users.role as user_role',

@@ -3,6 +3,7 @@
 
 import { isIP } from 'node:net';
 import type { Bounds, ProviderConfig, Secret } from '../config/model.ts';
+import type { Environment } from '../keys/model.ts';
 import { isPublic } from '../platform/addresses.ts';
 import type { Clock } from '../platform/clock.ts';
 import { SetupError } from '../platform/errors.ts';
@@ -25,6 +26,8 @@ export class Provider {
   headerLines: string | null;
   readonly connections: Connections;
   readonly priority: number;
+  /** Projects of these may be served by it; null: all. */
+  readonly environments: readonly Environment[] | null;
   /** Calls sent, and calls that ended in a fault of the connection or a 5xx. */
   sent = 0;
   failed = 0;
@@ -39,6 +42,7 @@ export class Provider {
     this.name = config.name;
     this.basePath = config.baseUrl.pathname.replace(/\/+$/, '');
     this.priority = config.priority;
+    this.environments = config.environments;
     this.#config = config;
     this.headerLines = null;
     this.use(config.credential);

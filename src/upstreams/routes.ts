@@ -5,6 +5,7 @@
 // follow in the same manner as fall-back.
 
 import type { Config } from '../config/model.ts';
+import { ENVIRONMENTS, type Environment } from '../keys/model.ts';
 import type { Clock } from '../platform/clock.ts';
 import { Provider } from './provider.ts';
 
@@ -21,6 +22,8 @@ export interface Route {
   readonly model: string;
   /** In no particular order; at least one. */
   readonly targets: readonly Target[];
+  /** What is left of it for a project of each environment; null: all of it, for every environment. */
+  readonly within: Readonly<Record<Environment, readonly Target[]>> | null;
 }
 
 /** A model as `GET /v1/models` lists it. */
@@ -67,7 +70,7 @@ export class Routes {
     if (targets.length === 0) return undefined;
     // A `*` makes every name a route: the cache is emptied before callers can fill memory with names.
     if (known.size >= ROUTES_KEPT) known.clear();
-    const found: Route = { model, targets };
+    const found: Route = { model, targets, within: this.#within(model, targets) };
     known.set(model, found);
     return found;
   }
@@ -90,6 +93,23 @@ export class Routes {
       }
     }
     return serving;
+  }
+
+  #within(model: string, targets: readonly Target[]): Route['within'] {
+    const own = this.#config.models.find(({ name }) => name === model)?.environments ?? null;
+    if (own === null && targets.every(({ provider }) => provider.environments === null)) return null;
+    const of = (environment: Environment): readonly Target[] =>
+      targets.filter(
+        ({ provider }) =>
+          (own === null || own.includes(environment)) &&
+          (provider.environments === null || provider.environments.includes(environment)),
+      );
+    const [development, staging, production] = ENVIRONMENTS;
+    return {
+      [development]: of(development),
+      [staging]: of(staging),
+      [production]: of(production),
+    };
   }
 
   #sandboxTarget(model: string): Target {

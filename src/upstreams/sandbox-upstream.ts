@@ -24,6 +24,7 @@ const CONFIG: ProviderConfig = {
   priority: 0,
   connections: CONNECTIONS,
   allowPrivate: true,
+  environments: null,
 };
 
 export function sandboxUpstream(bounds: Bounds, clock: Clock): SandboxUpstream & { close(): Promise<void> } {

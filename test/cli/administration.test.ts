@@ -136,16 +136,22 @@ describe('keys create', () => {
 describe('keys list and show', () => {
   test('are tables for people', async () => {
     server.keys = [
-      key('key_1'),
-      key('key_22', { name: null, type: 'test', expires_at: null, last_used_at: 1_767_312_000 }),
+      key('key_1', { environment: 'development' }),
+      key('key_22', {
+        name: null,
+        type: 'test',
+        environment: 'production',
+        expires_at: null,
+        last_used_at: 1_767_312_000,
+      }),
     ];
     const { code, out } = await keygate(['keys', 'list']);
     expect(code).toBe(0);
     expect(out).toBe(
       [
-        'ID      NAME           TYPE     KEY                 OWNER  CREATED            EXPIRES            LAST USED',
-        'key_1   name of key_1  project  sk-proj-abc...wxyz  Owner  2026-01-01 00:00Z  2026-04-01 00:00Z  never',
-        'key_22                 test     sk-proj-abc...wxyz  Owner  2026-01-01 00:00Z  never              2026-01-02 00:00Z',
+        'ID      NAME           TYPE     ENVIRONMENT  KEY                 OWNER  CREATED            EXPIRES            LAST USED',
+        'key_1   name of key_1  project  development  sk-proj-abc...wxyz  Owner  2026-01-01 00:00Z  2026-04-01 00:00Z  never',
+        'key_22                 test     production   sk-proj-abc...wxyz  Owner  2026-01-01 00:00Z  never              2026-01-02 00:00Z',
         '',
       ].join('\n'),
     );
@@ -215,15 +221,25 @@ describe('keys revoke', () => {
 
 describe('projects', () => {
   test('create and list, for people and for programs', async () => {
-    expect((await keygate(['projects', 'create', 'Search'])).out).toBe('Project  Search\nId       proj_2\n');
+    expect((await keygate(['projects', 'create', 'Search'])).out).toBe(
+      'Project      Search\nId           proj_2\nEnvironment  production\n',
+    );
     expect(JSON.parse((await keygate(['projects', 'create', 'Search', '--json'])).out)).toMatchObject({
       id: 'proj_2',
     });
     expect((await keygate(['projects', 'list'])).out).toContain(
-      'proj_1  Default project  active  2026-01-01 00:00Z',
+      'proj_1  Default project  production   active  2026-01-01 00:00Z',
     );
+    const changed = await keygate(['projects', 'update', 'Default project', '--environment', 'staging']);
+    expect(changed.out).toBe('Project      Default project\nId           proj_1\nEnvironment  staging\n');
+    expect(server.changes.at(-1)).toBe('POST /v1/keygate/projects/proj_1');
+    expect(await keygate(['projects', 'update', 'proj_1'])).toMatchObject({
+      code: 2,
+      err: expect.stringContaining('--name or --environment'),
+    });
+    expect((await keygate(['projects', 'create', 'x', '--environment', 'moon'])).code).toBe(2);
     await keygate(['projects', 'list', '--archived', '--json']);
-    expect(server.asked.at(-1)?.path).toBe('/v1/organization/projects?include_archived=true&limit=100');
+    expect(server.asked.at(-1)?.path).toBe('/v1/keygate/projects?include_archived=true&limit=100');
   });
 
   test('--project takes an id or a name; without it the only project is meant', async () => {

@@ -17,7 +17,15 @@ type Answer = (asked: Asked, response: ServerResponse) => unknown;
 export class ServerDouble {
   readonly asked: Asked[] = [];
   readonly adminKey = mintKey('admin');
-  projects = [{ id: 'proj_1', name: 'Default project', status: 'active', created_at: 1_767_225_600 }];
+  projects = [
+    {
+      id: 'proj_1',
+      name: 'Default project',
+      environment: 'production',
+      status: 'active',
+      created_at: 1_767_225_600,
+    },
+  ];
   keys: { id: string; [field: string]: unknown }[] = [];
   serviceAccounts: { id: string; [field: string]: unknown }[] = [];
   /** Answers before the routes do, when it answers at all. */
@@ -70,10 +78,12 @@ export class ServerDouble {
     const created = { created_at: 1_767_225_600, expires_at: null, redacted_value: 'sk-proj-abc...wxyz' };
     if (authorization !== `Bearer ${this.adminKey}`) return undefined;
     switch (route) {
-      case 'GET v1/organization/projects':
+      case 'GET v1/keygate/projects':
         return this.#page(url, this.projects);
-      case 'POST v1/organization/projects':
-        return { ...this.projects[0], id: 'proj_2', name: fields['name'] };
+      case 'POST v1/keygate/projects':
+        return { ...this.projects[0], id: 'proj_2', ...fields };
+      case 'POST v1/keygate/projects/*':
+        return { ...this.projects.find((project) => project.id === id), ...fields };
       case 'GET v1/keygate/projects/*/api_keys':
       case 'GET v1/organization/admin_api_keys':
         return this.#page(url, this.keys);

@@ -170,8 +170,8 @@ describe('serve --check', () => {
     expect(out).toMatch(/^port +5002 +keygate\.yaml$/m);
     expect(out).toMatch(/^database_url +\[redacted\] +KEYGATE_DATABASE_URL$/m);
     expect(out).toMatch(/^bounds\.idle_timeout +1m +default$/m);
-    expect(out).toMatch(/^openai +https:\/\/api\.openai\.com\/v1 +\[redacted\] +\* +0$/m);
-    expect(out).toMatch(/^fast +openai\/small \(weight 1, priority 0\)$/m);
+    expect(out).toMatch(/^openai +https:\/\/api\.openai\.com\/v1 +\[redacted\] +\* +0 +all$/m);
+    expect(out).toMatch(/^fast +openai\/small \(weight 1, priority 0\) +all$/m);
     expect(out).not.toMatch(/provider-secret|hidden/);
   });
 

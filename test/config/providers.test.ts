@@ -22,6 +22,7 @@ describe('a provider', () => {
         priority: 0,
         connections: 1024,
         allowPrivate: false,
+        environments: null,
       },
     ]);
     expect(config.providers[0]?.credential?.reveal()).toBe('provider-secret');
@@ -134,11 +135,16 @@ describe('a model of the administrator’s own', () => {
 
   test('is one target or several, short or long, with weights and priorities', () => {
     expect(models('{fast: one/vendor/small}')).toEqual([
-      { name: 'fast', targets: [{ provider: 'one', model: 'vendor/small', weight: 1, priority: 0 }] },
+      {
+        name: 'fast',
+        environments: null,
+        targets: [{ provider: 'one', model: 'vendor/small', weight: 1, priority: 0 }],
+      },
     ]);
     expect(models('{fast: [one/a, {provider: one, weight: 3, priority: 1}]}')).toEqual([
       {
         name: 'fast',
+        environments: null,
         targets: [
           { provider: 'one', model: 'a', weight: 1, priority: 0 },
           { provider: 'one', model: 'fast', weight: 3, priority: 1 },
