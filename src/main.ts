@@ -1,7 +1,8 @@
 // Composes the parts: the only place that knows them all. `runServer` brings a server up in the order in which the
 // parts need each other, and takes it down in the reverse order, with nothing acknowledged lost.
 
-import type { AddressInfo } from 'node:net';
+import type { IncomingMessage } from 'node:http';
+import type { AddressInfo, Server as NetServer } from 'node:net';
 import { getRequestListener } from '@hono/node-server';
 import { bootstrap } from './access/bootstrap.ts';
 import { type ControlPlaneDeps, createControlPlane } from './access/control-plane.ts';
@@ -13,8 +14,10 @@ import { callerAddressOf } from './gateway/authorize.ts';
 import { Metrics } from './gateway/metrics.ts';
 import { Road } from './gateway/road.ts';
 import { type Doors, type Listener, listener, type Side } from './gateway/server.ts';
+import { secured } from './gateway/tls.ts';
 import { identityPart } from './identity/control-part.ts';
 import { openIdentity } from './identity/open.ts';
+import { type Incoming, Proofs } from './identity/proof/prove.ts';
 import { addressRanges } from './keys/addresses.ts';
 import { KeyRegistry } from './keys/registry.ts';
 
@@ -98,12 +101,20 @@ export async function runServer(config: Config, io: Io): Promise<RunningServer> 
     const registry = new KeyRegistry({ clock, onError: (error) => log.error('keys', error) });
     await registry.load(store);
     closing.add(registry.follow(store));
+    const proxies = config.trustedProxies.length === 0 ? null : addressRanges(config.trustedProxies);
+    const proofs = new Proofs({
+      clock,
+      proxies,
+      publicUrl: config.publicUrl,
+      nonce: config.identity.dpopNonce,
+    });
     const identity = await openIdentity({
       config: config.identity,
       store,
       registry,
       clock,
       outgoing: reachable,
+      proofs,
       onError: (error) => log.error('identity', error),
     });
     closing.add(() => identity.close());
@@ -144,6 +155,7 @@ export async function runServer(config: Config, io: Io): Promise<RunningServer> 
       config,
       store,
       registry,
+      proofs,
       pseudonyms,
       limits,
       money,
@@ -162,11 +174,11 @@ export async function runServer(config: Config, io: Io): Promise<RunningServer> 
     });
 
     let draining = false;
-    const proxies = config.trustedProxies.length === 0 ? null : addressRanges(config.trustedProxies);
     const administration: ControlPlaneDeps = {
       store,
       registry,
       clock,
+      proofs,
       onError: (error, requestId) => log.error('administration', error, { request_id: requestId }),
     };
     const callable = () => routes.listing(false).map(({ id }) => id);
@@ -187,6 +199,7 @@ export async function runServer(config: Config, io: Io): Promise<RunningServer> 
             request.headers.get('x-forwarded-for'),
             proxies,
           ),
+          incoming: incomingOf(incoming),
         }),
       ),
       token: getRequestListener((request, { incoming }) =>
@@ -196,8 +209,7 @@ export async function runServer(config: Config, io: Io): Promise<RunningServer> 
             request.headers.get('x-forwarded-for'),
             proxies,
           ),
-          certificate: null,
-          dpop: async () => null,
+          incoming: incomingOf(incoming),
         }),
       ),
       readiness: async () =>
@@ -211,6 +223,8 @@ export async function runServer(config: Config, io: Io): Promise<RunningServer> 
             request.headers['x-forwarded-for']?.toString() ?? null,
             proxies,
           ),
+          proofs,
+          incomingOf(request),
         ) ??
         metrics.text({
           underway: () => road.admission.underway,
@@ -223,8 +237,10 @@ export async function runServer(config: Config, io: Io): Promise<RunningServer> 
           others: [notify.measure],
         }),
     };
-    const data = await listen(doors, config, config.admin === null ? 'both' : 'data', config);
-    const admin = config.admin === null ? data : await listen(doors, config, 'administration', config.admin);
+    const opened = (side: Side, at: Place) =>
+      listen(doors, config, side, at, (error) => log.error('tls', error));
+    const data = await opened(config.admin === null ? 'both' : 'data', config);
+    const admin = config.admin === null ? data : await opened('administration', config.admin);
     closing.add(async () => {
       draining = true;
       for (const one of new Set([data, admin])) one.stop();
@@ -234,8 +250,8 @@ export async function runServer(config: Config, io: Io): Promise<RunningServer> 
     const notices = money.spending.undeclaredAny ? [UNDECLARED] : [];
     for (const notice of notices) log.warn(notice);
     notify.courier.start();
-    log.info('listening', { url: urlOf(data), admin_url: urlOf(admin), keys: registry.size });
-    return { url: urlOf(data), adminUrl: urlOf(admin), firstStart, notices, close: () => closing.run() };
+    log.info('listening', { url: data.url, admin_url: admin.url, keys: registry.size });
+    return { url: data.url, adminUrl: admin.url, firstStart, notices, close: () => closing.run() };
   } catch (error) {
     await closing.run();
     throw error;
@@ -246,6 +262,7 @@ function makeRoad(
   config: Config,
   store: Store,
   registry: KeyRegistry,
+  proofs: Proofs,
   pseudonyms: Pseudonyms,
   { limits }: OpenLimits,
   { spending }: OpenSpending,
@@ -280,6 +297,7 @@ function makeRoad(
     metrics,
     pseudonyms,
     proxies: config.trustedProxies.length === 0 ? null : addressRanges(config.trustedProxies),
+    proofs,
     complain: (error) => log.error('road', error),
   });
   return { road, routes, journal, metrics };
@@ -321,19 +339,54 @@ async function unready(store: Store): Promise<string | null> {
   }
 }
 
+/** A request of node:http's as those who check proofs want it. */
+function incomingOf(
+  request: Pick<IncomingMessage, 'rawHeaders' | 'socket'> & {
+    method?: string | undefined;
+    url?: string | undefined;
+  },
+): Incoming {
+  return {
+    method: request.method ?? '',
+    target: request.url ?? '',
+    headers: request.rawHeaders,
+    socket: request.socket,
+  };
+}
+
+interface Place {
+  readonly host: string;
+  readonly port: number;
+}
+
+interface Listening extends Pick<Listener, 'stop' | 'closeAll'> {
+  readonly url: string;
+}
+
 async function listen(
   doors: Doors,
   config: Config,
   side: Side,
-  at: { readonly host: string; readonly port: number },
-): Promise<Listener> {
+  at: Place,
+  onError: (error: unknown) => void,
+): Promise<Listening> {
   const made = listener(doors, config.bounds, side, systemClock);
-  const { server } = made;
+  const tls = config.tls === null ? null : secured(config.tls, made.server, onError);
+  const outer = tls?.server ?? made.server;
   await new Promise<void>((resolve, reject) => {
-    server.once('error', (error: NodeJS.ErrnoException) => reject(cannotListen(error, at)));
-    server.listen({ host: at.host, port: at.port, backlog: 1024 }, resolve);
+    outer.once('error', (error: NodeJS.ErrnoException) => reject(cannotListen(error, at)));
+    outer.listen({ host: at.host, port: at.port, backlog: 1024 }, resolve);
   });
-  return made;
+  // It serves what the layer above it takes: without a listener of its own it would not watch its connections.
+  if (tls !== null) made.server.emit('listening');
+  return {
+    url: urlOf(outer, tls === null ? 'http' : 'https'),
+    stop: () => {
+      tls?.stop();
+      made.stop();
+    },
+    closeAll: () => made.closeAll(),
+  };
 }
 
 function cannotListen(
@@ -358,11 +411,11 @@ function cannotListen(
   }
 }
 
-function urlOf({ server }: Listener): string {
+function urlOf(server: NetServer, scheme: 'http' | 'https'): string {
   const address = server.address();
   if (address === null || typeof address === 'string')
     throw new Error('the server does not listen on a port');
-  return `http://${hostInUrl(address)}:${address.port}`;
+  return `${scheme}://${hostInUrl(address)}:${address.port}`;
 }
 
 function hostInUrl({ address, family }: AddressInfo): string {

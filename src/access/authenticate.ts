@@ -24,12 +24,12 @@ export function authentication(deps: ControlPlaneDeps): Authentication {
   const refusals = new RefusalLog(deps.store, deps.clock);
 
   const anyKey = createMiddleware<ControlEnv>(async (c, next) => {
-    c.set('principal', principalOf(c, deps));
+    c.set('principal', await principalOf(c, deps));
     await next();
   });
 
   const admin = createMiddleware<ControlEnv>(async (c, next) => {
-    const principal = principalOf(c, deps);
+    const principal = await principalOf(c, deps);
     c.set('principal', principal);
     const operation = operationOf(c.req.method, routePath(c));
     const rights = rightsOf(principal, deps.registry);
@@ -62,7 +62,10 @@ function rightsOf(principal: Principal, registry: KeyRegistry): CallerRights {
 
 const NOTHING: CallerRights = { organization: NO_RIGHTS, within: () => NO_RIGHTS };
 
-function principalOf(c: ControlContext, { registry, clock }: ControlPlaneDeps): Principal {
+async function principalOf(
+  c: ControlContext,
+  { registry, clock, proofs }: ControlPlaneDeps,
+): Promise<Principal> {
   const presented = presentedKey(c.req.header('authorization'));
   const parsed = parseKey(presented);
   if (!parsed.ok) throw incorrectKey(presented, parsed.reason);
@@ -70,6 +73,14 @@ function principalOf(c: ControlContext, { registry, clock }: ControlPlaneDeps): 
   if (principal === undefined) throw incorrectKey(presented);
   if (principal.addresses !== null && !principal.addresses.includes(c.env.remoteAddress))
     throw addressNotAllowed();
+  if (principal.confirmation !== null) {
+    const { incoming } = c.env;
+    const refusal =
+      proofs === undefined || incoming === undefined
+        ? incorrectKey(presented)
+        : await proofs.check(principal, presented, incoming, false);
+    if (refusal !== null) throw refusal;
+  }
   const organization = c.req.header('openai-organization');
   if (organization && organization !== principal.organizationId) throw mismatchedOrganization();
   registry.touch(principal.keyId, clock.now());

@@ -4,6 +4,7 @@
 import { OpenAPIHono, z } from '@hono/zod-openapi';
 import type { Context, MiddlewareHandler } from 'hono';
 import type { Attribution } from '../audit/model.ts';
+import type { Incoming, Proofs } from '../identity/proof/prove.ts';
 import type { Principal } from '../keys/model.ts';
 import type { KeyRegistry } from '../keys/registry.ts';
 import type { Clock } from '../platform/clock.ts';
@@ -16,6 +17,8 @@ export interface ControlPlaneDeps {
   readonly store: Store;
   readonly registry: KeyRegistry;
   readonly clock: Clock;
+  /** Checks what keys must prove beside being known; without it a key that must prove something does not work. */
+  readonly proofs?: Proofs;
   /** Told of faults that the caller only sees as 500 or 503. */
   readonly onError?: (error: unknown, requestId: RequestId) => void;
 }
@@ -24,6 +27,8 @@ export interface ControlEnv {
   Bindings: {
     /** The caller's address, already taken from trusted proxies' headers where that applies. */
     remoteAddress: string;
+    /** The request as it came in, where it came over a connection. */
+    incoming?: Incoming;
   };
   Variables: {
     requestId: RequestId;

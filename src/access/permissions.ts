@@ -32,6 +32,9 @@ const ACCOUNTS_READ: Rule = ['api.management.read', 'api.organization.projects.s
 const ACCOUNTS_WRITE: Rule = ['api.management.write', 'api.organization.projects.service_accounts.write'];
 const GROUPS_READ: Rule = ['api.groups.read', 'api.management.read'];
 const GROUPS_WRITE: Rule = ['api.groups.write', 'api.management.write'];
+/** Whoever switches certificates decides who gets in: the organization's owners, in its projects too. */
+const CERTIFICATES_READ: Rule = ['api.management.read'];
+const CERTIFICATES_WRITE: Rule = ['api.management.write'];
 const USAGE: Rule = ['api.usage.read', 'api.management.read'];
 
 const ORGANIZATION = '/v1/organization';
@@ -179,6 +182,18 @@ export const RULES: Readonly<Record<string, Rule>> = {
   [`GET ${OURS}/root_key`]: ORGANIZATION_READ,
   [`POST ${OURS}/root_key/rewrap`]: ORGANIZATION_WRITE,
   [`POST ${OURS}/root_key/rotate`]: ORGANIZATION_WRITE,
+
+  // Certificates
+  [`GET ${ORGANIZATION}/certificates`]: CERTIFICATES_READ,
+  [`POST ${ORGANIZATION}/certificates`]: CERTIFICATES_WRITE,
+  [`POST ${ORGANIZATION}/certificates/activate`]: CERTIFICATES_WRITE,
+  [`POST ${ORGANIZATION}/certificates/deactivate`]: CERTIFICATES_WRITE,
+  [`GET ${ORGANIZATION}/certificates/{certificate_id}`]: CERTIFICATES_READ,
+  [`POST ${ORGANIZATION}/certificates/{certificate_id}`]: CERTIFICATES_WRITE,
+  [`DELETE ${ORGANIZATION}/certificates/{certificate_id}`]: CERTIFICATES_WRITE,
+  [`GET ${PROJECT}/certificates`]: CERTIFICATES_READ,
+  [`POST ${PROJECT}/certificates/activate`]: CERTIFICATES_WRITE,
+  [`POST ${PROJECT}/certificates/deactivate`]: CERTIFICATES_WRITE,
 
   // Workload identity
   [`GET ${PROVIDERS}`]: ORGANIZATION_READ,

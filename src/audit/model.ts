@@ -55,6 +55,11 @@ export type AuditEventType =
   | 'workload_identity_provider_mapping.created'
   | 'workload_identity_provider_mapping.updated'
   | 'workload_identity_provider_mapping.deleted'
+  | 'certificate.created'
+  | 'certificate.updated'
+  | 'certificate.deleted'
+  | 'certificates.activated'
+  | 'certificates.deactivated'
   /** keygate's own: a proof of identity became an access token, or did not. */
   | 'access_token.issued'
   | 'access_token.refused'

@@ -110,6 +110,22 @@ function settingText(name: SettingName, config: Config): string | null {
       return String(config.spend.replyTokens);
     case 'trustedProxies':
       return show(SETTINGS.trustedProxies, config.trustedProxies);
+    case 'tlsCert':
+      return show(SETTINGS.tlsCert, config.tls?.cert);
+    case 'tlsKey':
+      return show(SETTINGS.tlsKey, config.tls?.key);
+    case 'publicUrl':
+      return config.publicUrl;
+    case 'dpopNonce':
+      return config.identity.dpopNonce ? 'on' : 'off';
+    case 'signInIssuer':
+      return show(SETTINGS.signInIssuer, config.identity.signIn?.issuer);
+    case 'signInClientId':
+      return show(SETTINGS.signInClientId, config.identity.signIn?.clientId);
+    case 'signInClientSecret':
+      return config.identity.signIn?.clientSecret == null ? null : '[redacted]';
+    case 'sessionLifetimeMs':
+      return show(SETTINGS.sessionLifetimeMs, config.identity.signIn?.sessionLifetimeMs);
     case 'accessTokenLifetimeMs':
       return show(SETTINGS.accessTokenLifetimeMs, config.identity.accessTokenLifetimeMs);
     case 'smtpUrl':

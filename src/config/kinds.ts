@@ -88,6 +88,40 @@ export const folder: Kind<string> = {
   show: String,
 };
 
+export const file: Kind<string> = { ...folder, allowed: 'the path of a file' };
+
+/** `https://keygate.example.com`: scheme, host and port. */
+export const origin: Kind<string> = {
+  allowed: 'an address without a path, such as https://keygate.example.com',
+  read(value) {
+    if (typeof value !== 'string' || !URL.canParse(value)) return undefined;
+    const url = new URL(value);
+    const bare = url.username === '' && url.pathname === '/' && url.search === '' && url.hash === '';
+    return bare && (url.protocol === 'https:' || url.protocol === 'http:') ? url.origin : undefined;
+  },
+  show: String,
+};
+
+/** An issuer's address, as its tokens name it (OpenID Connect Core section 2): no query and no fragment. */
+export const issuer: Kind<string> = {
+  allowed: "an issuer's address, such as https://login.example.com/tenant",
+  read(value) {
+    if (typeof value !== 'string' || value.length > 2048 || !URL.canParse(value)) return undefined;
+    const { protocol, username } = new URL(value);
+    return (protocol === 'https:' || protocol === 'http:') && username === '' && !/[?#]/.test(value)
+      ? value
+      : undefined;
+  },
+  show: String,
+};
+
+/** A text of visible characters on one line. */
+export const line: Kind<string> = {
+  allowed: 'a text of 1 to 256 visible characters',
+  read: (value) => (typeof value === 'string' && /^[!-~]{1,256}$/.test(value) ? value : undefined),
+  show: String,
+};
+
 export const shortName: Kind<string> = {
   allowed: 'a name of 1 to 63 letters, digits, dots, dashes and underscores',
   read: (value) => (typeof value === 'string' && /^[A-Za-z0-9._-]{1,63}$/.test(value) ? value : undefined),

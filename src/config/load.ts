@@ -89,7 +89,13 @@ export function loadConfig(input: LoadInput): Loaded {
       startTls: value('smtpStartTls') ?? 'required',
     },
     outgoing: { allowPrivate: value('outgoingAllowPrivate') ?? [] },
-    identity: { accessTokenLifetimeMs: value('accessTokenLifetimeMs') ?? 0 },
+    tls: readTls(settings, problems),
+    publicUrl: value('publicUrl') ?? null,
+    identity: {
+      accessTokenLifetimeMs: value('accessTokenLifetimeMs') ?? 0,
+      dpopNonce: value('dpopNonce') === 'on',
+      signIn: readSignIn(settings, problems),
+    },
     bounds,
     providers,
     models: readModels(file.models, known, name, problems),
@@ -143,6 +149,28 @@ function readConfigFile(input: LoadInput): { file: FileConfig; name: string; pat
     );
   }
   return { file: parseFile(source, name), name, path };
+}
+
+/** Both files or neither: one alone would silently leave connections plain. */
+function readTls(settings: SettingReader, problems: Problems): Config['tls'] {
+  const [cert, key] = [settings.value('tlsCert'), settings.value('tlsKey')];
+  if (cert === undefined && key === undefined) return null;
+  if (cert === undefined || key === undefined) {
+    problems.add('tls.cert and tls.key belong together: set both, or neither.');
+    return null;
+  }
+  return { cert: settings.path('tlsCert'), key: settings.path('tlsKey') };
+}
+
+function readSignIn(settings: SettingReader, problems: Problems): Config['identity']['signIn'] {
+  const [issuer, clientId] = [settings.value('signInIssuer'), settings.value('signInClientId')];
+  const clientSecret = settings.secret('signInClientSecret');
+  if (issuer === undefined && clientId === undefined) return null;
+  if (issuer === undefined || clientId === undefined) {
+    problems.add('sign_in.issuer and sign_in.client_id belong together: set both, or neither.');
+    return null;
+  }
+  return { issuer, clientId, clientSecret, sessionLifetimeMs: settings.value('sessionLifetimeMs') ?? 0 };
 }
 
 function readBounds(value: (name: keyof Bounds) => number | undefined): Bounds {

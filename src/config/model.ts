@@ -165,6 +165,24 @@ export interface SecretsConfig {
 export interface IdentityConfig {
   /** The longest life of an access token, in milliseconds. */
   readonly accessTokenLifetimeMs: number;
+  /** Whether DPoP proofs must hold a nonce of this node's. */
+  readonly dpopNonce: boolean;
+  /** How people sign in; null: they do not. */
+  readonly signIn: SignInConfig | null;
+}
+
+export interface SignInConfig {
+  readonly issuer: string;
+  readonly clientId: string;
+  readonly clientSecret: Secret | null;
+  /** Milliseconds. */
+  readonly sessionLifetimeMs: number;
+}
+
+/** Files with what the listeners show, as PEM. */
+export interface TlsConfig {
+  readonly cert: string;
+  readonly key: string;
 }
 
 /** How e-mail is sent. */
@@ -190,6 +208,10 @@ export interface Config {
   readonly smtp: SmtpConfig;
   /** Where addresses that people enter may lead beside the public Internet: CIDR ranges and host names. */
   readonly outgoing: { readonly allowPrivate: readonly string[] };
+  /** Null: connections are plain. */
+  readonly tls: TlsConfig | null;
+  /** Where clients reach this server; null: as their requests say. */
+  readonly publicUrl: string | null;
   readonly identity: IdentityConfig;
   readonly bounds: Bounds;
   readonly providers: readonly ProviderConfig[];

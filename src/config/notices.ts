@@ -12,10 +12,10 @@ export const SERVICE_LINK =
 
 export function noticeExposure(config: Config, notices: string[]): void {
   const isLoopback = (host: string) => /^(127\.|::1$|localhost$)/.test(host);
-  if (!isLoopback(config.host)) {
+  if (!isLoopback(config.host) && config.tls === null) {
     notices.push(
-      `keygate listens on ${config.host} without TLS: let a proxy that ends TLS stand before it, so that keys never ` +
-        'cross a network in the clear.',
+      `keygate listens on ${config.host} without TLS: set tls.cert and tls.key, or let a proxy that ends TLS ` +
+        'stand before it, so that keys never cross a network in the clear.',
     );
   }
   if (config.admin === null && !isLoopback(config.host)) {

@@ -48,14 +48,21 @@ export class SettingReader {
     return value;
   }
 
-  /** A folder: one that the file names counts from the file's own place. */
-  path(name: 'data'): string {
+  /** A file or folder: one that the configuration file names counts from that file's own place. */
+  path(name: 'data' | 'tlsCert' | 'tlsKey'): string {
     const value = this.value(name) ?? '.';
     return this.#source(name) === 'file' ? this.#from.resolve(value) : resolve(this.#input.cwd, value);
   }
 
   secret(
-    name: 'databaseUrl' | 'redisUrl' | 'bootstrapAdminKey' | 'rootKey' | 'previousRootKey' | 'smtpUrl',
+    name:
+      | 'databaseUrl'
+      | 'redisUrl'
+      | 'bootstrapAdminKey'
+      | 'rootKey'
+      | 'previousRootKey'
+      | 'signInClientSecret'
+      | 'smtpUrl',
   ): Secret | null {
     const row = SETTINGS[name];
     const source = this.#source(name);

@@ -6,10 +6,14 @@ import {
   addressRanges,
   choice,
   count,
+  file,
   folder,
   host,
+  issuer,
   type Kind,
+  line,
   mailbox,
+  origin,
   port,
   reachable,
   secret,
@@ -67,6 +71,14 @@ export interface SettingValues extends Bounds {
   readonly keyLifetimeMs: number;
   readonly trustedProxies: readonly string[];
   readonly outgoingAllowPrivate: readonly string[];
+  readonly tlsCert: string;
+  readonly tlsKey: string;
+  readonly publicUrl: string;
+  readonly dpopNonce: 'off' | 'on';
+  readonly signInIssuer: string;
+  readonly signInClientId: string;
+  readonly signInClientSecret: string;
+  readonly sessionLifetimeMs: number;
   readonly accessTokenLifetimeMs: number;
   readonly smtpUrl: string;
   readonly smtpFrom: string;
@@ -197,6 +209,67 @@ export const SETTINGS: { readonly [N in SettingName]: Setting<SettingValues[N]> 
     about:
       'Where webhooks, key sets, key services and other addresses that people enter may lead beside the public ' +
       'Internet; only these may also be without TLS.',
+  }),
+  tlsCert: setting({
+    path: 'tls.cert',
+    env: 'KEYGATE_TLS_CERT',
+    kind: file,
+    otherwise: 'connections are plain',
+    about:
+      'The certificate that the listeners show, with what leads to its authority, as PEM; with `tls.key`. Read again ' +
+      'when it changes.',
+  }),
+  tlsKey: setting({
+    path: 'tls.key',
+    env: 'KEYGATE_TLS_KEY',
+    kind: file,
+    otherwise: 'connections are plain',
+    about: 'The private key of `tls.cert`, as PEM.',
+  }),
+  publicUrl: setting({
+    path: 'public_url',
+    kind: origin,
+    otherwise: 'what the request names as its host',
+    about: 'Where clients reach this server. Proofs of keys that are bound by DPoP must be made for it.',
+  }),
+  dpopNonce: setting({
+    path: 'dpop.nonce',
+    env: 'KEYGATE_DPOP_NONCE',
+    kind: choice('off', 'on'),
+    standard: 'off',
+    about:
+      'Whether DPoP proofs must hold a nonce of the node that they are shown to, so that not even one that was caught ' +
+      'in the moment of its use can be shown to another node; a client repeats its first call for it.',
+  }),
+  signInIssuer: setting({
+    path: 'sign_in.issuer',
+    env: 'KEYGATE_SIGN_IN_ISSUER',
+    kind: issuer,
+    otherwise: 'people use keys',
+    about:
+      'The OpenID Connect issuer by which people sign in with `keygate login`; with `sign_in.client_id`.',
+  }),
+  signInClientId: setting({
+    path: 'sign_in.client_id',
+    env: 'KEYGATE_SIGN_IN_CLIENT_ID',
+    kind: line,
+    otherwise: 'people use keys',
+    about: 'The client that this keygate is to the issuer: a native one, with http://127.0.0.1 as redirect.',
+  }),
+  signInClientSecret: setting({
+    path: 'sign_in.client_secret',
+    env: 'KEYGATE_SIGN_IN_CLIENT_SECRET',
+    secret: true,
+    kind: secret('a client secret as the issuer gave it', (text) => text.length > 0),
+    otherwise: 'the client is public, as PKCE lets it be',
+    about: 'The secret of the client, for issuers that give one to native clients too.',
+  }),
+  sessionLifetimeMs: setting({
+    path: 'sign_in.session_lifetime',
+    env: 'KEYGATE_SESSION_LIFETIME',
+    kind: time({ min: 5 * MINUTE, max: DAY }),
+    standard: 8 * HOUR,
+    about: 'How long a session lasts after somebody signed in.',
   }),
   accessTokenLifetimeMs: setting({
     path: 'access_tokens.lifetime',

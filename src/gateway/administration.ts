@@ -1,16 +1,29 @@
 // Lets an admin key through to what is on the administration side of the gateway itself (/metrics).
 
+import type { Incoming, Proofs } from '../identity/proof/prove.ts';
 import { presentedKey } from '../keys/authorization.ts';
 import { addressNotAllowed, incorrectKey, missingScope } from '../keys/errors.ts';
 import { parseKey } from '../keys/format.ts';
 import type { KeyRegistry } from '../keys/registry.ts';
 import { ApiError } from '../platform/errors.ts';
 
+function unsuited(): ApiError {
+  return new ApiError(
+    401,
+    'This key is bound by DPoP, which is not for metrics: use another, or one bound to a certificate.',
+    {
+      code: 'dpop_proof_required',
+    },
+  );
+}
+
 /** Null for an admin key that may read; else the refusal. */
 export function authenticateAdmin(
   keys: KeyRegistry,
   authorization: string | undefined,
   address: string,
+  proofs: Proofs,
+  incoming: Incoming,
 ): ApiError | null {
   try {
     const presented = presentedKey(authorization);
@@ -19,6 +32,10 @@ export function authenticateAdmin(
     const principal = keys.find(presented);
     if (principal === undefined) return incorrectKey(presented);
     if (principal.addresses !== null && !principal.addresses.includes(address)) return addressNotAllowed();
+    const { confirmation } = principal;
+    if (confirmation?.kind === 'dpop') return unsuited();
+    const unproved = confirmation && proofs.boundTo(confirmation, proofs.certificateOf(incoming));
+    if (unproved !== null) return unproved;
     return principal.type === 'admin' ? null : missingScope('api.management.read');
   } catch (refusal) {
     if (refusal instanceof ApiError) return refusal;

@@ -1,15 +1,18 @@
 // Authenticate: which principal holds this key? Form and checksum first, then SHA-256, then one look-up in memory.
 // The plaintext does not leave this step.
 
+import { mustProve, type Proofs } from '../identity/proof/prove.ts';
 import { presentedKey } from '../keys/authorization.ts';
 import { incorrectKey } from '../keys/errors.ts';
 import { parseKey } from '../keys/format.ts';
+import type { Principal } from '../keys/model.ts';
 import type { KeyRegistry } from '../keys/registry.ts';
 import { ApiError } from '../platform/errors.ts';
 import type { Call } from './call.ts';
-import type { Verdict } from './verdict.ts';
+import { internalError } from './reply.ts';
+import { LATER, type Resume, type Verdict } from './verdict.ts';
 
-export function authenticate(call: Call, keys: KeyRegistry): Verdict {
+export function authenticate(call: Call, keys: KeyRegistry, proofs: Proofs, resume: Resume): Verdict {
   let presented: string;
   try {
     presented = presentedKey(call.head.authorization);
@@ -24,5 +27,15 @@ export function authenticate(call: Call, keys: KeyRegistry): Verdict {
   if (principal === undefined) return incorrectKey(presented);
   call.principal = principal;
   keys.touch(principal.keyId, call.at);
-  return null;
+  return mustProve(principal) ? prove(call, principal, presented, proofs, resume) : null;
+}
+
+function prove(call: Call, principal: Principal, presented: string, proofs: Proofs, resume: Resume): Verdict {
+  const proof = proofs.check(principal, presented, call.peer, true);
+  if (!(proof instanceof Promise)) return proof;
+  proof.then(
+    (refusal) => resume(call, refusal),
+    () => resume(call, internalError()),
+  );
+  return LATER;
 }

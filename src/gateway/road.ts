@@ -12,6 +12,7 @@
 
 import type { Bounds } from '../config/model.ts';
 import type { Pseudonyms } from '../controls/pseudonyms.ts';
+import type { Proofs } from '../identity/proof/prove.ts';
 import type { AddressRanges } from '../keys/model.ts';
 import type { KeyRegistry } from '../keys/registry.ts';
 import type { RateLimits } from '../limits/rate-limits.ts';
@@ -53,6 +54,7 @@ export interface RoadParts {
   readonly counter: TokenCounter;
   readonly metrics: Metrics;
   readonly proxies: AddressRanges | null;
+  readonly proofs: Proofs;
   readonly pseudonyms: Pseudonyms;
   /** Told of faults that are ours; never of a key or a body. */
   readonly complain: (error: unknown) => void;
@@ -94,12 +96,12 @@ export class Road implements Keeper {
 
   /** One step of the road, by its number. */
   #step(call: Call): Verdict {
-    const { bounds, clock, counter, journal, keys, metrics, objects, routes, spending } = this.#parts;
+    const { bounds, clock, counter, journal, keys, metrics, objects, proofs, routes, spending } = this.#parts;
     switch (call.step) {
       case 0:
         return receive(call, bounds);
       case 1:
-        return authenticate(call, keys);
+        return authenticate(call, keys, proofs, this.#resume);
       case 2:
         return readBody(call, bounds, this.#now, this.#resume);
       case 3:

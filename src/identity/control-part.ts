@@ -1,10 +1,17 @@
 // What identity beyond the key brings to the control plane.
 
 import type { ControlPart } from '../access/control-plane.ts';
+import { certificatesApi } from './certificates/api.ts';
 import { type WorkloadDeps, workloadIdentityApi } from './workload/api.ts';
 
 export type IdentityDeps = WorkloadDeps;
 
 export function identityPart(deps: IdentityDeps): ControlPart {
-  return { routes: (auth) => workloadIdentityApi(deps, auth) };
+  return {
+    routes(auth) {
+      const app = workloadIdentityApi(deps, auth);
+      app.route('/', certificatesApi(deps, auth));
+      return app;
+    },
+  };
 }

@@ -5,6 +5,7 @@ import type { KeyRegistry } from '../keys/registry.ts';
 import type { Clock } from '../platform/clock.ts';
 import type { Outgoing } from '../platform/outgoing.ts';
 import type { Store } from '../store/store.ts';
+import type { Proofs } from './proof/prove.ts';
 import { AccessTokens } from './tokens/access-tokens.ts';
 import { Exchange } from './workload/exchange.ts';
 import { IssuerKeys } from './workload/issuer-keys.ts';
@@ -22,11 +23,12 @@ export interface IdentityParts {
   readonly registry: KeyRegistry;
   readonly clock: Clock;
   readonly outgoing: Pick<Outgoing, 'send'>;
+  readonly proofs: Proofs;
   readonly onError: (error: unknown) => void;
 }
 
 export async function openIdentity(parts: IdentityParts): Promise<OpenIdentity> {
-  const { config, store, registry, clock, outgoing, onError } = parts;
+  const { config, store, registry, clock, outgoing, proofs, onError } = parts;
   const tokens = new AccessTokens({ store, clock, project: (id) => registry.projectState(id) });
   const stop = await tokens.open(store);
   registry.add(tokens);
@@ -42,7 +44,7 @@ export async function openIdentity(parts: IdentityParts): Promise<OpenIdentity> 
   });
   return {
     tokens,
-    tokenEndpoint: new TokenEndpoint({ exchange, clock, onError }),
+    tokenEndpoint: new TokenEndpoint({ exchange, proofs, clock, onError }),
     close: async () => {
       await warmed;
       await stop();

@@ -12,7 +12,13 @@ export function presentedKey(authorization: string | null | undefined): string {
   const space = authorization.indexOf(' ');
   const scheme = authorization.slice(0, space).toLowerCase();
   const credentials = authorization.slice(space + 1).trim();
-  const key = scheme === 'bearer' ? credentials : scheme === 'basic' ? basicPassword(credentials) : '';
+  // RFC 9449 section 7.1: a key that is bound by DPoP may be sent under that name.
+  const key =
+    scheme === 'bearer' || scheme === 'dpop'
+      ? credentials
+      : scheme === 'basic'
+        ? basicPassword(credentials)
+        : '';
   if (key === '') throw missingKey();
   return key;
 }

@@ -3,6 +3,7 @@
 import type { Rights } from '../access/permission-names.ts';
 import type { Controls } from '../controls/controls.ts';
 import type { OrganizationSettings, ProjectSettings } from '../controls/settings.ts';
+import type { Trust } from '../identity/certificates/trust.ts';
 import type { KeyId, OrganizationId, ProjectId } from '../platform/ids.ts';
 
 export type KeyType = 'project' | 'service_account' | 'admin' | 'test';
@@ -18,6 +19,8 @@ export interface OrganizationState {
   settings: OrganizationSettings | null;
   /** Where its keys, admin keys included, may be used from; null: everywhere. */
   addresses: AddressRanges | null;
+  /** Whose client certificates calls must come with; null: none is asked for. */
+  trust: Trust | null;
 }
 
 /**
@@ -36,6 +39,8 @@ export interface ProjectState {
   controls: Controls | null;
   /** Header lines with the project's own credential, by the provider's name; null: it has none of its own. */
   credentials: ReadonlyMap<string, string> | null;
+  /** Whose client certificates its calls must come with, beside what its organization asks; null: none. */
+  trust: Trust | null;
 }
 
 /**

@@ -7,6 +7,8 @@
 import { activeRanges, controlsOf } from '../controls/controls.ts';
 import { readOrganizationSettings } from '../controls/settings.ts';
 import { settingsOfOrganizations } from '../controls/store.ts';
+import { type ActiveCertificates, activeCertificates } from '../identity/certificates/store.ts';
+import { trustOf } from '../identity/certificates/trust.ts';
 import type { OrganizationId, ProjectId } from '../platform/ids.ts';
 import type { Db } from '../store/store.ts';
 import type { OrganizationState, ProjectState } from './model.ts';
@@ -51,6 +53,7 @@ export class States {
       settings: null,
       controls: null,
       credentials: null,
+      trust: null,
     };
     projects.add(project);
     return project;
@@ -59,7 +62,10 @@ export class States {
   #organization(id: string) {
     let known = this.#organizations.get(id);
     if (known === undefined) {
-      known = { state: { id: id as OrganizationId, settings: null, addresses: null }, projects: new Set() };
+      known = {
+        state: { id: id as OrganizationId, settings: null, addresses: null, trust: null },
+        projects: new Set(),
+      };
       this.#organizations.set(id, known);
       this.#unread.add(id);
     }
@@ -72,7 +78,8 @@ export class States {
       for (const { id, organizationId } of projects) this.project(id, organizationId);
       // A project must not work by its own settings alone before its organization's are known.
       await this.readUnread(db);
-      this.#keepProjects(projects);
+      const active = await activeCertificates(db, { projects: projects.map(({ id }) => id) });
+      this.#keepProjects(projects, active);
     }
   }
 
@@ -81,12 +88,13 @@ export class States {
     if (this.#unread.size > 0) await this.readOrganizations(db, [...this.#unread]);
   }
 
-  #keepProjects(read: readonly StoredProject[]): void {
+  #keepProjects(read: readonly StoredProject[], certificates: ActiveCertificates): void {
     for (const { id, organizationId, active, environment, settings } of read) {
       const project = this.project(id, organizationId);
       project.environment = environment;
       project.settings = settings;
       project.controls = controlsOf(settings, project.organization.settings);
+      project.trust = trustOf(certificates.get(id), project.trust);
       project.active = active;
     }
   }
@@ -94,10 +102,12 @@ export class States {
   /** Reads these organizations again as they are now; what their projects are held to changes with them. */
   async readOrganizations(db: Db, ids: readonly string[]): Promise<void> {
     const read = await settingsOfOrganizations(db, ids);
+    const certificates = await activeCertificates(db, { organizations: ids });
     for (const id of ids) {
       const { state, projects } = this.#organization(id);
       state.settings = readOrganizationSettings(read.get(id) ?? []);
       state.addresses = activeRanges(state.settings?.ip_allowlists);
+      state.trust = trustOf(certificates.get(id), state.trust);
       for (const project of projects) project.controls = controlsOf(project.settings, state.settings);
       this.#unread.delete(id);
     }

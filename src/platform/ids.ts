@@ -17,6 +17,7 @@ export type LeaseId = Brand<string, 'LeaseId'>;
 export type SpendAlertId = Brand<string, 'SpendAlertId'>;
 export type CreditGrantId = Brand<string, 'CreditGrantId'>;
 export type PaymentId = Brand<string, 'PaymentId'>;
+export type CertificateId = Brand<string, 'CertificateId'>;
 export type WorkloadProviderId = Brand<string, 'WorkloadProviderId'>;
 export type FederationRuleId = Brand<string, 'FederationRuleId'>;
 export type RoleId = Brand<string, 'RoleId'>;
@@ -41,6 +42,7 @@ interface IdKinds {
   lease_: LeaseId;
   alert_: SpendAlertId;
   pay_: PaymentId;
+  cert_: CertificateId;
   wip_: WorkloadProviderId;
   wir_: FederationRuleId;
   grant_: CreditGrantId;

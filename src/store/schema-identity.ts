@@ -5,6 +5,29 @@ export interface IdentityTables {
   federation_rules: FederationRuleTable;
   token_keys: TokenKeyTable;
   spent_subject_tokens: SpentSubjectTokenTable;
+  certificates: CertificateTable;
+  active_certificates: ActiveCertificateTable;
+}
+
+/** A certificate of an authority whose client certificates are accepted where it is active. */
+export interface CertificateTable {
+  id: string;
+  organization_id: string;
+  name: string | null;
+  /** PEM. */
+  content: string;
+  /** SHA-256, hexadecimal. */
+  fingerprint: string;
+  valid_at: number;
+  expires_at: number;
+  created_at: number;
+}
+
+export interface ActiveCertificateTable {
+  organization_id: string;
+  certificate_id: string;
+  /** Empty: in the organization. */
+  project_id: string;
 }
 
 /** An issuer whose tokens, or the certificates of whose authorities, become access tokens. */

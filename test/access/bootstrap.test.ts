@@ -45,7 +45,7 @@ describe.each(stores)('the first start on $kind', (kind) => {
     expect(registry.find(made?.adminKey ?? '')).toMatchObject({ type: 'admin', project: null });
     expect(registry.find(made?.projectKey ?? '')?.project).toMatchObject({
       id: made?.projectId,
-      organization: { id: made?.organizationId, settings: null, addresses: null },
+      organization: { id: made?.organizationId, settings: null, addresses: null, trust: null },
       active: true,
       settings: null,
       controls: null,

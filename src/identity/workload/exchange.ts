@@ -14,6 +14,9 @@ import type { Confirmation } from '../../keys/model.ts';
 import type { Clock } from '../../platform/clock.ts';
 import type { OrganizationId, ProjectId } from '../../platform/ids.ts';
 import type { Store, Tx } from '../../store/store.ts';
+import { claimsOf } from '../certificates/claims.ts';
+import type { ClientCertificate } from '../certificates/client-certificate.ts';
+import { acceptedBy } from '../proof/prove.ts';
 import type { AccessTokens, MintedToken } from '../tokens/access-tokens.ts';
 import { attributesOf } from './attributes.ts';
 import { type IssuerKeys, KeysUnavailable } from './issuer-keys.ts';
@@ -38,8 +41,8 @@ export interface ExchangeRequest {
   readonly serviceAccountId: string;
   readonly proof:
     | { readonly type: 'oidc'; readonly token: string }
-    /** The client certificate of the connection, as it was verified for this provider's organization. */
-    | { readonly type: 'x509'; readonly prove: (provider: Provider) => Promise<Proven> };
+    /** The client certificate of the connection, which somebody must still trust. */
+    | { readonly type: 'x509'; readonly certificate: ClientCertificate };
   /** The key that the token is to be bound to, where the caller proved to hold one. */
   readonly confirmation: Confirmation | null;
   readonly address: string;
@@ -82,7 +85,9 @@ export class Exchange {
       if (rules.length === 0) throw new SubjectTokenRefused('no_rule_for_service_account');
       const proven = await this.#proven(request, provider);
       const attributes = attributesOf(proven.claims, transformationsOf(provider));
-      const rule = rules.find((candidate) => matches(matchersOf(candidate), attributes));
+      const { proof } = request;
+      const trusting = proof.type === 'oidc' ? rules : await this.#trusting(rules, proof.certificate);
+      const rule = trusting.find((candidate) => matches(matchersOf(candidate), attributes));
       if (rule === undefined) throw new SubjectTokenRefused('no_rule_matches');
       return await this.#issue(request, provider, rule, proven);
     } catch (error) {
@@ -118,7 +123,7 @@ export class Exchange {
   }
 
   async #proven({ proof, confirmation }: ExchangeRequest, provider: Provider): Promise<Proven> {
-    if (proof.type === 'x509') return await proof.prove(provider);
+    if (proof.type === 'x509') return certificateProof(proof.certificate, provider);
     const { issuers, clock } = this.#deps;
     const { claims, subject, tokenId, expires } = await verifySubjectToken(
       proof.token,
@@ -127,6 +132,19 @@ export class Exchange {
       clock,
     );
     return { claims, subject, expires, confirmation, proofId: tokenId ?? proof.token };
+  }
+
+  /** The rules whose project or organization has an authority of this certificate active. */
+  async #trusting(rules: readonly Rule[], certificate: ClientCertificate): Promise<readonly Rule[]> {
+    const { clock, tokens } = this.#deps;
+    const trusting: Rule[] = [];
+    for (const rule of rules) {
+      const project = tokens.rules.get(rule.id)?.project;
+      const trusts = [project?.trust, project?.organization.trust].filter((trust) => trust != null);
+      if (await acceptedBy(trusts, certificate, clock.now())) trusting.push(rule);
+    }
+    if (trusting.length === 0) throw new SubjectTokenRefused('certificate_not_accepted');
+    return trusting;
   }
 
   async #issue(request: ExchangeRequest, provider: Provider, rule: Rule, proven: Proven): Promise<Exchanged> {
@@ -174,6 +192,21 @@ export class Exchange {
       );
     await this.#refusals.record(provider.id, write).catch(onError);
   }
+}
+
+/** The token is bound to the certificate that it was given for. */
+function certificateProof(certificate: ClientCertificate, provider: Provider): Proven {
+  const read = claimsOf(certificate);
+  if (read === null) throw new SubjectTokenRefused('certificate_cannot_be_read');
+  const subject = attributesOf(read.claims, transformationsOf(provider)).get('openai.subject');
+  if (typeof subject !== 'string' || subject === '') throw new SubjectTokenRefused('no_subject_derived');
+  return {
+    claims: read.claims,
+    subject,
+    proofId: null,
+    expires: Math.floor(read.expiresAt / 1000),
+    confirmation: { kind: 'certificate', thumbprint: certificate.thumbprint },
+  };
 }
 
 /** Takes a proof that may be taken once; refuses one that was taken before. */

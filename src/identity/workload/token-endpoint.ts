@@ -5,13 +5,13 @@
 // codes and a sentence about the request, never about what is configured here.
 
 import { z } from 'zod';
-import type { Confirmation } from '../../keys/model.ts';
 import type { Clock } from '../../platform/clock.ts';
 import { ApiError } from '../../platform/errors.ts';
 import { ObjectScan } from '../../platform/json-scan.ts';
+import type { ClientCertificate } from '../certificates/client-certificate.ts';
 import { Failures } from '../failures.ts';
-import type { Exchange, ExchangeRequest, Proven } from './exchange.ts';
-import type { Provider } from './store.ts';
+import type { Incoming, Proofs } from '../proof/prove.ts';
+import type { Exchange, ExchangeRequest } from './exchange.ts';
 import { SUBJECT_TOKEN_MAX } from './subject-token.ts';
 
 const BODY_MAX = 64 * 1024;
@@ -43,12 +43,12 @@ const KNOWN = new Set(Object.keys(Parameters.shape));
 class OAuthRefusal extends Error {
   readonly status: number;
   readonly code: string;
-  readonly retryAfter: number | null;
-  constructor(status: number, code: string, description: string, retryAfter: number | null = null) {
+  readonly headers: Readonly<Record<string, string>>;
+  constructor(status: number, code: string, description: string, headers: Record<string, string> = {}) {
     super(description);
     this.status = status;
     this.code = code;
-    this.retryAfter = retryAfter;
+    this.headers = headers;
   }
 }
 
@@ -57,14 +57,12 @@ const invalid = (description: string) => new OAuthRefusal(400, 'invalid_request'
 /** What the connection proves beside the request. */
 export interface Presenter {
   readonly remoteAddress: string;
-  /** Proves the client certificate of the connection to a provider; null: there is none. */
-  readonly certificate: ((provider: Provider) => Promise<Proven>) | null;
-  /** The key of a DPoP proof in the request (RFC 9449 section 5); null: none. Rejects with what is wrong with it. */
-  readonly dpop: (request: Request) => Promise<Confirmation | null>;
+  readonly incoming: Incoming;
 }
 
 export interface TokenEndpointDeps {
   readonly exchange: Exchange;
+  readonly proofs: Proofs;
   readonly clock: Clock;
   readonly onError: (error: unknown) => void;
 }
@@ -86,13 +84,16 @@ export class TokenEndpoint {
       if (request.method !== 'POST') return notAllowed();
       const wait = this.#failures.wait(presenter.remoteAddress);
       if (wait > 0) {
-        throw new OAuthRefusal(429, 'temporarily_unavailable', 'Too many refused requests from here.', wait);
+        throw new OAuthRefusal(429, 'temporarily_unavailable', 'Too many refused requests from here.', {
+          'retry-after': String(wait),
+        });
       }
       if (this.#inFlight > IN_FLIGHT_MAX) throw later();
       return await this.#exchanged(request, presenter);
     } catch (error) {
       if (error instanceof OAuthRefusal) {
-        if (error.status === 400) this.#failures.note(presenter.remoteAddress);
+        if (error.status === 400 && error.code !== 'use_dpop_nonce')
+          this.#failures.note(presenter.remoteAddress);
         return refusal(error);
       }
       this.#deps.onError(error);
@@ -105,9 +106,12 @@ export class TokenEndpoint {
   }
 
   async #exchanged(request: Request, presenter: Presenter): Promise<Response> {
-    const order = orderOf(await parametersOf(request), presenter);
-    const confirmation = await presenter.dpop(request).catch(() => {
-      throw new OAuthRefusal(400, 'invalid_dpop_proof', 'The DPoP proof was not accepted.');
+    const { proofs } = this.#deps;
+    const certificate = proofs.certificateOf(presenter.incoming);
+    const order = orderOf(await parametersOf(request), certificate, presenter.remoteAddress);
+    // RFC 9449 section 5: a token that is asked for with a proof is bound to its key.
+    const confirmation = await proofs.keyOf(presenter.incoming).catch((error: unknown) => {
+      throw error instanceof ApiError ? dpopRefusal(error) : error;
     });
     const exchanged = await this.#deps.exchange.exchange({ ...order, confirmation });
     if (exchanged.kind === 'later') throw later();
@@ -117,7 +121,7 @@ export class TokenEndpoint {
     return json(200, {
       access_token: exchanged.token.value,
       issued_token_type: ACCESS_TOKEN,
-      token_type: confirmation === null ? 'Bearer' : 'DPoP',
+      token_type: confirmation === null || order.proof.type === 'x509' ? 'Bearer' : 'DPoP',
       expires_in: exchanged.seconds,
     });
   }
@@ -125,7 +129,8 @@ export class TokenEndpoint {
 
 function orderOf(
   given: Readonly<Record<string, string>>,
-  { certificate, remoteAddress }: Presenter,
+  certificate: ClientCertificate | null,
+  remoteAddress: string,
 ): Omit<ExchangeRequest, 'confirmation'> {
   if (given['grant_type'] === undefined) throw invalid('grant_type is missing.');
   if (given['grant_type'] !== EXCHANGE) {
@@ -150,7 +155,7 @@ function orderOf(
     if (certificate === null) {
       throw new OAuthRefusal(400, 'invalid_grant', 'The connection has no client certificate.');
     }
-    return { ...order, proof: { type: 'x509', prove: certificate } };
+    return { ...order, proof: { type: 'x509', certificate } };
   }
   if (subject_token === undefined) throw invalid('subject_token is missing or wrong.');
   return { ...order, proof: { type: 'oidc', token: subject_token } };
@@ -215,11 +220,24 @@ async function bodyOf(request: Request): Promise<Buffer> {
 }
 
 function later(): OAuthRefusal {
-  return new OAuthRefusal(503, 'temporarily_unavailable', 'This cannot be answered now: try again.', 1);
+  return new OAuthRefusal(503, 'temporarily_unavailable', 'This cannot be answered now: try again.', {
+    'retry-after': '1',
+  });
 }
 
-function refusal({ status, code, message, retryAfter }: OAuthRefusal): Response {
-  const headers = retryAfter === null ? {} : { 'retry-after': String(retryAfter) };
+/** RFC 9449 sections 5 and 8: what is wrong with a proof, and the nonce where one is asked for. */
+function dpopRefusal({ status, code, headers }: ApiError): OAuthRefusal {
+  if (status === 503) return later();
+  if (code !== 'use_dpop_nonce') {
+    return new OAuthRefusal(400, 'invalid_dpop_proof', 'The DPoP proof was not accepted.');
+  }
+  const nonce = headers[headers.indexOf('dpop-nonce') + 1] ?? '';
+  return new OAuthRefusal(400, code, 'The DPoP proof must hold the nonce of this reply.', {
+    'dpop-nonce': nonce,
+  });
+}
+
+function refusal({ status, code, message, headers }: OAuthRefusal): Response {
   return json(status, { error: code, error_description: message }, headers);
 }
 

@@ -17,6 +17,7 @@ import { up as access } from './0080-access.ts';
 import { up as settings } from './0090-settings.ts';
 import { up as workloadIdentity } from './0100-workload-identity.ts';
 import { up as confirmation } from './0101-confirmation.ts';
+import { up as certificates } from './0102-certificates.ts';
 import { up as secrets } from './0110-secrets.ts';
 import { up as signingKeys } from './0111-signing-keys.ts';
 
@@ -35,6 +36,7 @@ export const STEPS: Steps = {
   '0090_settings': settings,
   '0100_workload_identity': workloadIdentity,
   '0101_confirmation': confirmation,
+  '0102_certificates': certificates,
   '0110_secrets': secrets,
   '0111_signing_keys': signingKeys,
 };
