@@ -60,7 +60,13 @@ function grant(escrow: Escrow<Budget>): void {
 async function measure(name: string, budgets: readonly Budget[]): Promise<void> {
   const escrow = new Escrow<Budget>('bench', () => 'lease');
   const spending = new Spending({
-    rules: { account: 'postpaid', unpriced: 'refuse', replyTokens: 16_384 },
+    rules: {
+      account: 'postpaid',
+      unpriced: 'refuse',
+      replyTokens: 16_384,
+      unboundedReplies: 'bound',
+      stopModels: [],
+    },
     escrow,
     clock: systemClock,
     paid: true,
@@ -93,6 +99,7 @@ async function measure(name: string, budgets: readonly Budget[]): Promise<void> 
         keyId: 'key_1' as KeyId,
         serviceAccountId: null,
         groupIds: [],
+        stream: false,
         endUser: 'ann',
         at: Date.now(),
         body: { meter: 'chat', json, size, files: 0, fileBytes: 0, characters: 0 },
@@ -109,6 +116,7 @@ async function measure(name: string, budgets: readonly Budget[]): Promise<void> 
         serviceTier: 'default',
         usage,
         unseen: false,
+        stopped: false,
       });
     else if (reserved !== null && reserved !== undefined) throw reserved;
   };

@@ -106,6 +106,10 @@ function settingText(name: SettingName, config: Config): string | null {
       return config.spend.account;
     case 'unpriced':
       return config.spend.unpriced;
+    case 'unboundedReplies':
+      return config.spend.unboundedReplies;
+    case 'stopModels':
+      return show(SETTINGS.stopModels, config.spend.stopModels);
     case 'replyTokens':
       return String(config.spend.replyTokens);
     case 'trustedProxies':

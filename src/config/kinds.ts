@@ -128,6 +128,22 @@ export const shortName: Kind<string> = {
   show: String,
 };
 
+export const modelNames: Kind<readonly string[]> = {
+  allowed: 'a list of at most 100 names of models, in which * stands for any characters',
+  read(value) {
+    const list = typeof value === 'string' ? value.split(',') : value;
+    if (!Array.isArray(list) || list.length > 100) return undefined;
+    const names: string[] = [];
+    for (const item of list) {
+      const name = typeof item === 'string' ? item.trim().toLowerCase() : '';
+      if (!/^[^\s,]{1,200}$/.test(name)) return undefined;
+      names.push(name);
+    }
+    return names;
+  },
+  show: (names) => (names.length === 0 ? 'none' : names.join(', ')),
+};
+
 export const addressRanges: Kind<readonly string[]> = {
   allowed: 'a list of at most 100 addresses or CIDR ranges, such as 10.0.0.0/8, 192.168.1.7',
   read(value) {

@@ -108,6 +108,8 @@ export function loadConfig(input: LoadInput): Loaded {
       account: value('account') ?? 'prepaid',
       unpriced: value('unpriced') ?? 'refuse',
       replyTokens: value('replyTokens') ?? 0,
+      unboundedReplies: value('unboundedReplies') ?? 'bound',
+      stopModels: value('stopModels') ?? [],
       prices: readPrices(file.prices, name, problems),
     },
     secrets: {

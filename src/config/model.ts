@@ -95,6 +95,10 @@ export interface SpendConfig {
   readonly unpriced: 'refuse' | 'count';
   /** Tokens of a reply to a call that does not say how long it may be, where a hard budget applies. */
   readonly replyTokens: number;
+  /** A streamed reply that nobody bounded gets a bound, or is stopped when the limits bear no more. */
+  readonly unboundedReplies: 'bound' | 'stop';
+  /** Models whose streams show all that they write. */
+  readonly stopModels: readonly string[];
   /** Prices that decide before every other list; null: none. */
   readonly prices: PriceList | null;
 }

@@ -13,6 +13,7 @@ import {
   type Kind,
   line,
   mailbox,
+  modelNames,
   origin,
   port,
   reachable,
@@ -88,6 +89,8 @@ export interface SettingValues extends Bounds {
   readonly account: Config['spend']['account'];
   readonly unpriced: Config['spend']['unpriced'];
   readonly replyTokens: number;
+  readonly unboundedReplies: Config['spend']['unboundedReplies'];
+  readonly stopModels: readonly string[];
   readonly usageRetentionMs: number;
   readonly logLevel: Config['logLevel'];
   readonly node: string;
@@ -351,6 +354,25 @@ export const SETTINGS: { readonly [N in SettingName]: Setting<SettingValues[N]> 
     about:
       'Where a hard spend limit applies and a call does not say how long its reply may be, so many tokens are reserved ' +
       'for it, and it is sent on with this bound.',
+  }),
+  unboundedReplies: setting({
+    path: 'spend.unbounded_replies',
+    env: 'KEYGATE_SPEND_UNBOUNDED_REPLIES',
+    kind: choice('bound', 'stop'),
+    standard: 'bound',
+    about:
+      'What becomes of a streamed reply that nobody bounded, where a hard spend limit applies: `bound` sends it on with ' +
+      '`spend.reply_tokens`; `stop` reserves for it while it runs, and ends it (as one that reached its length) when the ' +
+      'limits bear no more. `stop` needs a model whose stream shows all that it writes; others get the bound.',
+  }),
+  stopModels: setting({
+    path: 'spend.stop_models',
+    env: 'KEYGATE_SPEND_STOP_MODELS',
+    kind: modelNames,
+    standard: [],
+    about:
+      'Models whose streams show all that they write, beside the GPT-3.5 and GPT-4 families that are known for it: a model ' +
+      'that reasons out of sight does not belong here.',
   }),
   usageRetentionMs: setting({
     path: 'usage_retention',

@@ -6,9 +6,11 @@ import type { Clock } from '../platform/clock.ts';
 import { ApiError } from '../platform/errors.ts';
 import { factsOf, outputText } from '../spend/meter/reply.ts';
 import { StreamMeter } from '../spend/meter/stream.ts';
+import type { Spending } from '../spend/spending.ts';
 import { noUsage } from '../spend/usage.ts';
 import type { Call } from './call.ts';
 import type { Receiver } from './exchange.ts';
+import { SteppedRelay } from './relay-steps.ts';
 import { headerLines, replyLines } from './reply.ts';
 import type { ReplyHead } from './reply-head.ts';
 import { LATER, type Resume, type Verdict } from './verdict.ts';
@@ -17,7 +19,7 @@ import { LATER, type Resume, type Verdict } from './verdict.ts';
 const READ_BYTES = 64 * 1024 * 1024;
 
 /** The step: attaches the relay that fits the answer. Goes on to settle when the answer has ended. */
-export function relay(call: Call, clock: Clock, resume: Resume): Verdict {
+export function relay(call: Call, clock: Clock, spending: Spending, resume: Resume): Verdict {
   const exchange = call.exchange;
   const head = exchange?.reply;
   if (!exchange || !head) throw new Error('relay without an answer');
@@ -47,9 +49,12 @@ export function relay(call: Call, clock: Clock, resume: Resume): Verdict {
       },
     );
   }
-  exchange.receiver = head.isEventStream
-    ? new StreamRelay(call, head, clock, resume)
-    : new WholeRelay(call, head, clock, resume);
+  if (!head.isEventStream) exchange.receiver = new WholeRelay(call, head, clock, resume);
+  else {
+    const stream = new StreamRelay(call, head, clock, resume);
+    const stepped = call.reservation !== null && call.reservation.steps !== null;
+    exchange.receiver = stepped ? new SteppedRelay(call, stream, spending, clock) : stream;
+  }
   return LATER;
 }
 
@@ -156,7 +161,7 @@ class WholeRelay implements Receiver {
 }
 
 /** A stream of server-sent events. */
-class StreamRelay implements Receiver {
+export class StreamRelay implements Receiver {
   readonly #call: Call;
   readonly #head: ReplyHead;
   readonly #clock: Clock;
@@ -213,6 +218,18 @@ class StreamRelay implements Receiver {
     this.#resume(call, null);
   }
 
+  /** Ends the stream here, with these events: the spend limits bear no more of it. */
+  stop(ending: Buffer): void {
+    const call = this.#call;
+    call.outcome = 'budget_stop';
+    this.#begin();
+    call.peer.end(ending);
+    call.over = true;
+    this.leave();
+    call.abort?.(new Error('the spend limits bear no more of this reply'));
+    this.#resume(call, null);
+  }
+
   #begin(): void {
     const call = this.#call;
     if (!call.peer.begun) call.peer.begin(call.status, linesOf(call, this.#head, this.#clock), -1);
@@ -233,5 +250,6 @@ class StreamRelay implements Receiver {
 
 /** The caller went away in the middle of an answer: notes what came until then. */
 export function leaveRelay(call: Call): void {
-  if (call.exchange?.receiver instanceof StreamRelay) call.exchange.receiver.leave();
+  const receiver = call.exchange?.receiver;
+  if (receiver instanceof StreamRelay || receiver instanceof SteppedRelay) receiver.leave();
 }

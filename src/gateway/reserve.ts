@@ -53,6 +53,7 @@ function reserveCost(call: Call, json: Call['json'], spending: Spending, resume:
       serviceAccountId: caller.ownerType === 'service_account' ? caller.ownerId : null,
       groupIds: caller.groups,
       endUser: asked.endUser,
+      stream: asked.stream,
       at: call.at,
       body: {
         meter,

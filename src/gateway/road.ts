@@ -115,7 +115,7 @@ export class Road implements Keeper {
           ? answerModels(call, clock, routes)
           : forward(call, clock, this.#resume);
       case 7:
-        return call.over ? null : relay(call, clock, this.#resume);
+        return call.over ? null : relay(call, clock, spending, this.#resume);
       case SETTLE:
         return settle(call, this.admission, objects, counter, spending, this.#resume);
       default:

@@ -51,6 +51,7 @@ function charge(call: Call, spending: Spending): void {
     serviceTier: call.serviceTier,
     usage: call.usage,
     unseen: wasUnseen(call),
+    stopped: call.outcome === 'budget_stop',
   });
 }
 

@@ -28,6 +28,18 @@ export interface Ended {
   readonly usage: Usage | null;
   /** The call was sent and broken off before anything was seen of the answer: what is billed, nobody can know. */
   readonly unseen: boolean;
+  /** It was stopped from here: what the provider wrote until it noticed, nobody can know. */
+  readonly stopped: boolean;
+}
+
+/** How a call without a bound is reserved bit by bit. */
+export interface Steps {
+  /** Tokens of output that are reserved for. */
+  tokens: number;
+  /** The most that the models can write: no more is ever needed. */
+  readonly most: number;
+  /** What the call costs at most with so many tokens of output, in nano-dollars. */
+  readonly nanoFor: (tokens: number) => number;
 }
 
 export class Reservation {
@@ -40,6 +52,8 @@ export class Reservation {
   readonly endUser: string | null;
   /** The groups of the key's owner, where a budget counts for them. */
   readonly groups: readonly string[] | null;
+  /** Null: all that it may cost is reserved. */
+  readonly steps: Steps | null;
 
   constructor(
     servings: readonly Serving[],
@@ -47,7 +61,8 @@ export class Reservation {
     hold: Hold,
     replyTokens: number | null,
     endUser: string | null,
-    groups: readonly string[] | null = null,
+    groups: readonly string[] | null,
+    steps: Steps | null,
   ) {
     this.servings = servings;
     this.meter = meter;
@@ -55,6 +70,7 @@ export class Reservation {
     this.replyTokens = replyTokens;
     this.endUser = endUser;
     this.groups = groups;
+    this.steps = steps;
   }
 
   /** The member that bounds the reply, as the call must be sent on to this provider with it; null: as it came. */

@@ -15,6 +15,7 @@ import type { KeyId, OrganizationId, ProjectId } from '../platform/ids.ts';
 import type { Change, Store } from '../store/store.ts';
 import { type BodyBound, boundOfBody, boundOnModel, type CallBody } from './bound/bound.ts';
 import { modelLimits } from './bound/model-limits.ts';
+import { showsAll } from './bound/visible.ts';
 import { BudgetDirectory } from './budgets/directory.ts';
 import type { Applying, Budget } from './budgets/model.ts';
 import { allBudgets, readBudgets } from './budgets/store.ts';
@@ -25,7 +26,7 @@ import { ExcessWatch } from './escrow/excess.ts';
 import { Rates } from './prices/rates.ts';
 import type { PricedModel, PriceTable } from './prices/table.ts';
 import { limitReached, limitsUnknown, undeclared, unpriced } from './refusal.ts';
-import { type Ended, meets, Reservation, type Serving } from './reservation.ts';
+import { type Ended, meets, Reservation, type Serving, type Steps } from './reservation.ts';
 import type { EventSpend } from './usage.ts';
 
 /** A call waits so long for a slice of its budgets, in milliseconds. */
@@ -38,6 +39,10 @@ const SOFT_MOST = 10 ** 12;
 const GROUP = 500;
 /** Keys and end users whose budgets are remembered. */
 const KNOWN_MOST = 10_000;
+/** What a provider may write before it notices that it is to stop, and what is on its way. */
+export const LEAD_TOKENS = 1_024;
+/** A reply without a bound is reserved by so many tokens at a time. */
+const STEP_TOKENS = 1_024;
 
 export interface SpendingRules {
   /** How an organization pays that did not say so itself. */
@@ -46,6 +51,10 @@ export interface SpendingRules {
   readonly unpriced: 'refuse' | 'count';
   /** Tokens of a reply to a call that does not say how long it may be, where a hard budget applies. */
   readonly replyTokens: number;
+  /** What becomes of a streamed reply that nobody bounded: it gets a bound, or is stopped when the limits bear no more. */
+  readonly unboundedReplies: 'bound' | 'stop';
+  /** Models whose streams show all that they write, beside those that are known for it. */
+  readonly stopModels: readonly string[];
 }
 
 /** A call before it is sent. */
@@ -57,6 +66,8 @@ export interface SpendCall {
   /** The groups of the key's owner: the same list until they change. */
   readonly groupIds: readonly string[];
   readonly endUser: string | null;
+  /** The reply is asked for as a stream. */
+  readonly stream: boolean;
   /** When it arrived, milliseconds since the epoch: decides prices and windows. */
   readonly at: number;
   readonly body: CallBody;
@@ -140,7 +151,7 @@ export class Spending {
       if (without !== undefined)
         return unpriced(without.model, without.priced === null ? null : tierOf(call));
     }
-    const { worst: most, replyTokens } = this.worst(call, servings);
+    const { worst: most, replyTokens, steps } = this.worst(call, servings, hard);
     // A soft limit bears anything; what it bears is summed in doubles.
     const worst = hard ? most : Math.min(most, SOFT_MOST);
     const endUser = applying.some(({ budget }) => budget.scope === 'end_user') ? call.endUser : null;
@@ -152,7 +163,8 @@ export class Spending {
         return limitReached(result, worst);
       }
       if (result.kind === 'unavailable') return limitsUnknown(result);
-      return new Reservation(servings, call.body.meter, result, hard ? replyTokens : null, endUser, groups);
+      const bound = hard ? replyTokens : null;
+      return new Reservation(servings, call.body.meter, result, bound, endUser, groups, steps);
     };
     const mono = clock.monotonic();
     const result = escrow.reserve(purses, worst, call.at, mono);
@@ -167,10 +179,36 @@ export class Spending {
     const spend = reservation.cost(ended);
     if (hold.over) return spend;
     this.settled += spend.cost;
-    const unseen = ended.unseen && hold.accounts.some(({ hard }) => hard);
-    const excess = this.options.escrow.settle(hold, unseen ? Math.max(hold.worst, spend.cost) : spend.cost);
+    const hard = hold.accounts.some(({ hard }) => hard);
+    const may = hard && ended.stopped ? this.costOfStopped(reservation, ended, spend.cost) : spend.cost;
+    const charged = hard && ended.unseen ? Math.max(hold.worst, may) : may;
+    const excess = this.options.escrow.settle(hold, charged);
     if (excess > 0) this.excess.note(ended.model, hold.worst, spend.cost);
     return spend;
+  }
+
+  /**
+   * Sees to it that what a running reply may still write is reserved: LEAD_TOKENS beyond the `written` ones. `later`: not
+   * yet, and there is no room for more until then; `refused`: the reply must be stopped.
+   */
+  cover(reservation: Reservation, written: number): 'covered' | 'later' | 'refused' {
+    const { steps, hold } = reservation;
+    if (steps === null || hold.over || steps.tokens >= steps.most) return 'covered';
+    const needed = written + LEAD_TOKENS;
+    if (steps.tokens - needed >= STEP_TOKENS) return 'covered';
+    const tokens = Math.min(Math.max(steps.tokens, needed) + STEP_TOKENS, steps.most);
+    const more = steps.nanoFor(tokens) - hold.worst;
+    const { escrow, clock } = this.options;
+    const answer = more <= 0 ? 'held' : escrow.extend(hold, more, clock.now(), clock.monotonic());
+    if (answer === 'held') steps.tokens = tokens;
+    return answer === 'held' || steps.tokens >= needed ? 'covered' : answer;
+  }
+
+  /** Until the provider noticed it may have written what was reserved beyond what was seen. */
+  private costOfStopped(reservation: Reservation, ended: Ended, cost: number): number {
+    if (ended.usage === null) return reservation.hold.worst;
+    const usage = { ...ended.usage, output: ended.usage.output + LEAD_TOKENS };
+    return Math.max(cost, Math.min(reservation.hold.worst, reservation.cost({ ...ended, usage }).cost));
   }
 
   /** The call was not sent. */
@@ -210,10 +248,12 @@ export class Spending {
 
   /** The most that any of the models may cost, and the least bound on the reply that holds for all of them. */
   private worst(
-    { body }: SpendCall,
+    { body, stream }: SpendCall,
     servings: readonly Serving[],
-  ): { worst: number; replyTokens: number | null } {
+    hard: boolean,
+  ): { worst: number; replyTokens: number | null; steps: Steps | null } {
     const bound: BodyBound = boundOfBody(body);
+    if (hard && stream && this.canStop(bound, servings)) return this.firstStep(bound, servings);
     let worst = 0;
     let replyTokens: number | null = null;
     for (const { model, rates } of servings) {
@@ -222,7 +262,35 @@ export class Spending {
         replyTokens = replyTokens === null ? most.replyTokens : Math.min(replyTokens, most.replyTokens);
       if (rates !== null) worst = Math.max(worst, this.excess.raised(model, worstOf(rates, most)));
     }
-    return { worst, replyTokens };
+    return { worst, replyTokens, steps: null };
+  }
+
+  /** Whether a reply without a bound can be told while it runs, and the administrator wants it stopped. */
+  private canStop({ meter, reply, speaks }: BodyBound, servings: readonly Serving[]): boolean {
+    const { unboundedReplies, stopModels } = this.options.rules;
+    if (unboundedReplies !== 'stop' || reply !== null || speaks) return false;
+    if (meter !== 'chat' && meter !== 'responses') return false;
+    return servings.every(({ model, rates }) => rates !== null && showsAll(model, stopModels));
+  }
+
+  private firstStep(bound: BodyBound, servings: readonly Serving[]) {
+    const bounds = servings.map(({ model, rates }) => ({
+      model,
+      rates,
+      most: boundOnModel(bound, modelLimits(model), Number.MAX_SAFE_INTEGER),
+    }));
+    const nanoFor = (tokens: number): number => {
+      let worst = 0;
+      for (const { model, rates, most } of bounds) {
+        if (rates === null) continue;
+        const output = Math.min(tokens + bound.prediction, most.output);
+        worst = Math.max(worst, this.excess.raised(model, worstOf(rates, { ...most, output })));
+      }
+      return worst;
+    };
+    const most = Math.max(...bounds.map((each) => each.most.output));
+    const tokens = Math.min(LEAD_TOKENS + STEP_TOKENS, most);
+    return { worst: nanoFor(tokens), replyTokens: null, steps: { tokens, most, nanoFor } };
   }
 
   private async take(store: Store, changes: readonly Change[]): Promise<void> {

@@ -87,6 +87,8 @@ describe('where a setting comes from', () => {
       account: ['postpaid', 'postpaid'],
       unpriced: ['count', 'count'],
       replyTokens: ['4096', '4096'],
+      unboundedReplies: ['stop', 'stop'],
+      stopModels: ['Local-*, other', '[local-*, other]'],
       usageRetentionMs: ['720h', '30d'],
       logLevel: ['debug', 'debug'],
       node: ['node-1', 'node-1'],

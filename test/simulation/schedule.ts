@@ -27,7 +27,7 @@ export function runSchedule(seed: number, mutant: Mutant = 'none'): Outcome {
     ? { lost: 0, late: 0, delay: 2 }
     : {
         lost: random.pick([0, 0.02, 0.2]),
-        late: random.pick([0, 0.01, 0.1]),
+        late: random.pick([0, 0.01, 0.1, 0.3]),
         delay: random.pick([1, 5, 50]),
       };
   // Half of the schedules run over the end of a day, of which some over the end of a month.
@@ -171,6 +171,10 @@ function trouble(world: World, budgets: Budgets, nodes: readonly SimNode[], leng
       world.crash(node);
       world.start(node);
     });
+  });
+  some(2, () => {
+    const node = random.pick(nodes);
+    if (node.alive) node.escrow.renew();
   });
   some(2, () => {
     random.pick(nodes).skew += random.between(-3000, 3000);

@@ -128,7 +128,8 @@ export class Account {
   entry(mono: number): TurnEntry {
     this.demand.observe(this.spent, this.held, mono);
     const used = this.spent + this.held;
-    const need = this.book.retired ? used : used + this.waiting + this.wish;
+    // A retired lease takes no new calls, but what runs under it may still need more.
+    const need = used + this.wish + (this.book.retired ? 0 : this.waiting);
     const want = Math.max(used, Math.min(need + this.ahead(mono), MAX_SLICE));
     if (this.hard && want < this.amount) this.amount = want;
     return {
@@ -150,9 +151,10 @@ export class Account {
     this.open = granted.open;
     this.pressed = granted.pressed;
     this.closedThere = granted.closed;
+    const most = this.book.retired ? this.spent + this.held + this.wish : Number.POSITIVE_INFINITY;
     this.wish = 0;
     this.there = granted.amount;
-    this.amount = this.book.retired ? Math.min(granted.amount, this.spent + this.held) : granted.amount;
+    this.amount = Math.min(granted.amount, most);
     if (this.hard && granted.amount < entry.need) this.deniedUntil = mono + DENIED_MS;
     this.low = Math.floor(this.ahead(mono) / 2);
     const overdrawn = this.free < 0;

@@ -33,6 +33,8 @@ export class Book {
   /** It takes no new calls: its lease was fenced or is being given up. Calls under way are still settled in it. */
   retired = false;
   private fenced = false;
+  /** The store does not know it any more: nothing can be had under it. */
+  lost = false;
   readonly accounts = new Map<string, Account>();
   /** What was spent in accounts that hold nothing now, by name. */
   private readonly quiet = new Map<string, number>();
@@ -126,6 +128,7 @@ export class Book {
     if (reply.kind === 'unknown') {
       this.accounts.clear();
       this.opened = false;
+      this.lost = true;
       return false;
     }
     this.opened = !turn.request.close;

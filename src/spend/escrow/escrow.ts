@@ -144,7 +144,7 @@ export class Escrow<B extends EscrowBudget = EscrowBudget> {
     for (const account of hold.accounts) {
       if (!account.hard || (account.free >= more && account.book.valid(mono, wall))) continue;
       // A lease that was lost takes no more: the call ends with what it has.
-      if (account.book.retired || account.denies(more, mono)) return 'refused';
+      if (account.book.lost || account.denies(more, mono)) return 'refused';
       account.wish = Math.max(account.wish, more);
       account.book.want(account);
       answer = 'later';
