@@ -3,6 +3,7 @@
 
 import type { IncomingMessage } from 'node:http';
 import type { AddressInfo, Server as NetServer } from 'node:net';
+import { join } from 'node:path';
 import { getRequestListener } from '@hono/node-server';
 import { bootstrap } from './access/bootstrap.ts';
 import { type ControlPlaneDeps, createControlPlane } from './access/control-plane.ts';
@@ -28,6 +29,7 @@ import { systemClock } from './platform/clock.ts';
 import { ApiError, SetupError } from './platform/errors.ts';
 import { jsonLog, type Log } from './platform/log.ts';
 import { outgoing } from './platform/outgoing.ts';
+import { PromptLog } from './prompts/log.ts';
 import { secretsPart } from './secrets/control-part.ts';
 import { openSecrets } from './secrets/open.ts';
 import { passOnAlerts } from './spend/administration/alerting.ts';
@@ -284,6 +286,8 @@ function makeRoad(
     log.error('journal', error),
   );
   const metrics = new Metrics();
+  const prompts = openPrompts(config, (message) => log.warn(message));
+  if (prompts !== null) closing.add(() => prompts.close());
   const road = new Road({
     clock,
     bounds: config.bounds,
@@ -296,11 +300,25 @@ function makeRoad(
     counter,
     metrics,
     pseudonyms,
+    prompts,
     proxies: config.trustedProxies.length === 0 ? null : addressRanges(config.trustedProxies),
     proofs,
     complain: (error) => log.error('road', error),
   });
   return { road, routes, journal, metrics };
+}
+
+/** Null where prompts are not logged. */
+function openPrompts(config: Config, complain: (message: string) => void): PromptLog | null {
+  const { log, redact, bytes, ms } = config.prompts;
+  if (log === 'off') return null;
+  const options = {
+    folder: join(config.dataDir, 'prompts'),
+    node: config.node,
+    bounds: { bytes, ms },
+    redaction: { personal: redact === 'personal' },
+  };
+  return new PromptLog(options, systemClock, complain);
 }
 
 /** What must be undone, in the reverse order of its doing, once. */

@@ -96,6 +96,14 @@ function settingText(name: SettingName, config: Config): string | null {
       return show(SETTINGS.secretsRefreshMs, config.secrets.refreshMs);
     case 'keyLifetimeMs':
       return show(SETTINGS.keyLifetimeMs, config.secrets.keyLifetimeMs);
+    case 'prompts':
+      return config.prompts.log;
+    case 'promptsRedact':
+      return config.prompts.redact;
+    case 'promptsBytes':
+      return show(SETTINGS.promptsBytes, config.prompts.bytes);
+    case 'promptsMs':
+      return show(SETTINGS.promptsMs, config.prompts.ms);
     case 'usageRetentionMs':
       return show(SETTINGS.usageRetentionMs, config.usageRetentionMs);
     case 'whenRedisIsAway':

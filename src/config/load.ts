@@ -121,6 +121,12 @@ export function loadConfig(input: LoadInput): Loaded {
     clouds: readClouds(file.clouds, name, from, problems),
     // 0 stands in for a refused value only until the problems are thrown.
     usageRetentionMs: value('usageRetentionMs') ?? 0,
+    prompts: {
+      log: value('prompts') ?? 'off',
+      redact: value('promptsRedact') ?? 'secrets',
+      bytes: value('promptsBytes') ?? 0,
+      ms: value('promptsMs') ?? 0,
+    },
     logLevel: value('logLevel') ?? 'info',
     node: value('node') ?? nodeName(input.hostname),
   };

@@ -197,6 +197,18 @@ export interface SmtpConfig {
   readonly startTls: 'required' | 'optional';
 }
 
+/** What the configuration says about logging prompts and replies. */
+export interface PromptsConfig {
+  /** Off: nothing of them is written anywhere. */
+  readonly log: 'off' | 'on';
+  /** E-mail addresses and card numbers are struck out too, beside secrets. */
+  readonly redact: 'secrets' | 'personal';
+  /** All files together, in bytes. */
+  readonly bytes: number;
+  /** How long a line is kept, in milliseconds. */
+  readonly ms: number;
+}
+
 export interface Config {
   readonly host: string;
   readonly port: number;
@@ -226,6 +238,7 @@ export interface Config {
   readonly clouds: CloudsConfig;
   /** How long the usage record of each call is kept, in milliseconds; what reports are made of stays. */
   readonly usageRetentionMs: number;
+  readonly prompts: PromptsConfig;
   readonly logLevel: 'fatal' | 'error' | 'warn' | 'info' | 'debug';
   /** A short name for this node in metrics and usage records. */
   readonly node: string;

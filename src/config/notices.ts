@@ -30,6 +30,12 @@ export function noticeExposure(config: Config, notices: string[]): void {
         '(KEYGATE_REDIS_URL), or together they admit each limit as many times as there are nodes.',
     );
   }
+  if (config.prompts.log === 'on') {
+    notices.push(
+      'Prompts and replies are written to the folder prompts of the data folder (logging.prompts is on): whoever reads ' +
+        'that folder reads them.',
+    );
+  }
   if (config.trustedProxies.some((range) => range.endsWith('/0'))) {
     notices.push('trusted_proxies believes everybody: any caller can then pretend to any address.');
   }

@@ -92,6 +92,10 @@ export interface SettingValues extends Bounds {
   readonly unboundedReplies: Config['spend']['unboundedReplies'];
   readonly stopModels: readonly string[];
   readonly usageRetentionMs: number;
+  readonly prompts: Config['prompts']['log'];
+  readonly promptsRedact: Config['prompts']['redact'];
+  readonly promptsBytes: number;
+  readonly promptsMs: number;
   readonly logLevel: Config['logLevel'];
   readonly node: string;
 }
@@ -379,6 +383,36 @@ export const SETTINGS: { readonly [N in SettingName]: Setting<SettingValues[N]> 
     kind: time({ min: DAY, max: 3650 * DAY }),
     standard: 90 * DAY,
     about: 'How long the record of each call is kept. The sums that reports are made of stay when it goes.',
+  }),
+  prompts: setting({
+    path: 'logging.prompts',
+    env: 'KEYGATE_LOGGING_PROMPTS',
+    kind: choice('off', 'on'),
+    standard: 'off',
+    about:
+      'Whether prompts and replies are written to the folder `prompts` of the data folder, secrets struck out; never those of ' +
+      'a project whose data retention says otherwise.',
+  }),
+  promptsRedact: setting({
+    path: 'logging.prompts_redact',
+    env: 'KEYGATE_LOGGING_PROMPTS_REDACT',
+    kind: choice('secrets', 'personal'),
+    standard: 'secrets',
+    about: 'What is struck out of them: `secrets`, or e-mail addresses and card numbers too.',
+  }),
+  promptsBytes: setting({
+    path: 'logging.prompts_size',
+    env: 'KEYGATE_LOGGING_PROMPTS_SIZE',
+    kind: size({ min: MB, max: 1024 * GB }),
+    standard: GB,
+    about: 'The files of prompts and replies together; beyond it the oldest go.',
+  }),
+  promptsMs: setting({
+    path: 'logging.prompts_retention',
+    env: 'KEYGATE_LOGGING_PROMPTS_RETENTION',
+    kind: time({ min: HOUR, max: 3650 * DAY }),
+    standard: 30 * DAY,
+    about: 'How long prompts and replies are kept.',
   }),
   logLevel: setting({
     path: 'log_level',

@@ -12,6 +12,7 @@ import {
 } from '../keys/errors.ts';
 import type { AddressRanges, Principal, ProjectState } from '../keys/model.ts';
 import { ApiError } from '../platform/errors.ts';
+import type { PromptLog } from '../prompts/log.ts';
 import type { OwnedObjects } from '../upstreams/objects.ts';
 import type { Route, Routes } from '../upstreams/routes.ts';
 import type { Call, ProjectPrincipal } from './call.ts';
@@ -23,6 +24,8 @@ const REFERENCES_MAX = 200;
 
 export interface Rights {
   readonly pseudonyms: Pseudonyms;
+  /** Null: prompts are not logged. */
+  readonly prompts: PromptLog | null;
   readonly routes: Routes;
   readonly objects: OwnedObjects;
   /** Addresses whose X-Forwarded-For is believed; null: none. */
@@ -44,6 +47,7 @@ export function authorize(call: Call, rights: Rights, resume: Resume): Verdict {
     const held = hold(call, principal, controls, rights.pseudonyms);
     if (held !== null) return held;
   }
+  if (rights.prompts !== null) call.transcript = rights.prompts.begin(controls);
   if (operation.objects === 'reads' || operation.objects === 'deletes') {
     return toOwner(call, principal, call.parameters[0] ?? '', rights, resume);
   }

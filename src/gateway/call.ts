@@ -4,6 +4,7 @@ import type { Principal, ProjectState } from '../keys/model.ts';
 import { type CallSize, NO_SIZE } from '../limits/estimate.ts';
 import type { Admission as Allowance } from '../limits/limiter.ts';
 import type { KeyId, OrganizationId, RequestId } from '../platform/ids.ts';
+import type { Transcript } from '../prompts/log.ts';
 import type { Meter } from '../spend/meter/model.ts';
 import type { Reservation } from '../spend/reservation.ts';
 import type { EventSpend, Outcome, Usage, UsageSource } from '../spend/usage.ts';
@@ -109,6 +110,9 @@ export class Call implements Watcher {
   json: Readonly<Record<string, unknown>> | null = null;
   /** Members of a JSON body that its project's controls set before it is sent: name, JSON text. */
   members: ReadonlyMap<string, string> | null = null;
+
+  /** What is kept of the call for the prompt log; null: nothing. */
+  transcript: Transcript | null = null;
 
   // authenticate
   principal: Principal | null = null;

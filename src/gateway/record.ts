@@ -2,21 +2,37 @@
 // never a prompt or a reply.
 
 import type { Clock } from '../platform/clock.ts';
+import type { PromptLog, Transcript } from '../prompts/log.ts';
 import type { Journal } from '../spend/journal.ts';
 import { noUsage, type UsageEvent } from '../spend/usage.ts';
 import type { Call } from './call.ts';
 import type { Metrics } from './metrics.ts';
 
-export function record(call: Call, clock: Clock, journal: Journal, metrics: Metrics): null {
+export function record(
+  call: Call,
+  clock: Clock,
+  journal: Journal,
+  metrics: Metrics,
+  prompts: PromptLog | null,
+): null {
   const event = eventOf(call, clock.monotonic());
   if (event === null) return null;
   metrics.observe(event);
   call.reserved = false;
   journal.append(event);
+  if (call.transcript !== null && prompts !== null) log(call, call.transcript, event, prompts);
   // What is left of the call until its connection lets go of it should not hold the prompt.
   call.body = null;
   call.exchange = null;
   return null;
+}
+
+function log(call: Call, transcript: Transcript, event: UsageEvent, prompts: PromptLog): void {
+  const { at, requestId, projectId, keyId, operation, modelAsked: model, status, outcome, streamed } = event;
+  const request = call.operation?.body === 'json' ? call.body : null;
+  const said = { at, requestId, projectId, keyId, operation, model, status, outcome, streamed };
+  prompts.write(said, request, transcript);
+  call.transcript = null;
 }
 
 function eventOf(call: Call, now: number): UsageEvent | null {

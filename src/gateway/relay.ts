@@ -97,6 +97,7 @@ class WholeRelay implements Receiver {
     this.#bytes += chunk.length;
     if (this.#head.isJson && this.#bytes <= READ_BYTES) this.#parts.push(chunk);
     else this.#parts = [];
+    if (this.#head.isJson) this.#call.transcript?.add(chunk);
     // The first piece of JSON waits, because it is nearly always all of it and then goes out in one write.
     if (!this.#begun && this.#head.isJson && this.#parts.length === 1) return true;
     if (this.#begun) return writeOn(this.#call, chunk);
@@ -180,6 +181,7 @@ export class StreamRelay implements Receiver {
 
   data(chunk: Buffer): boolean {
     const call = this.#call;
+    call.transcript?.add(chunk);
     const out = this.#watch.push(chunk);
     this.#begin();
     return out === null ? true : writeOn(call, out);

@@ -19,6 +19,7 @@ import type { RateLimits } from '../limits/rate-limits.ts';
 import type { Clock } from '../platform/clock.ts';
 import { ApiError } from '../platform/errors.ts';
 import { newRequestId } from '../platform/ids.ts';
+import type { PromptLog } from '../prompts/log.ts';
 import type { TokenCounter } from '../spend/count.ts';
 import type { Journal } from '../spend/journal.ts';
 import type { Spending } from '../spend/spending.ts';
@@ -56,6 +57,8 @@ export interface RoadParts {
   readonly proxies: AddressRanges | null;
   readonly proofs: Proofs;
   readonly pseudonyms: Pseudonyms;
+  /** Null: prompts are not logged. */
+  readonly prompts: PromptLog | null;
   /** Told of faults that are ours; never of a key or a body. */
   readonly complain: (error: unknown) => void;
 }
@@ -119,7 +122,7 @@ export class Road implements Keeper {
       case SETTLE:
         return settle(call, this.admission, objects, counter, spending, this.#resume);
       default:
-        return record(call, clock, journal, metrics);
+        return record(call, clock, journal, metrics, this.#parts.prompts);
     }
   }
 
