@@ -7,6 +7,7 @@ import { join } from 'node:path';
 import { getRequestListener } from '@hono/node-server';
 import { bootstrap } from './access/bootstrap.ts';
 import { type ControlPlaneDeps, createControlPlane } from './access/control-plane.ts';
+import { type OpenBatches, openBatches } from './batches/open.ts';
 import type { Config } from './config/model.ts';
 import { controlsPart } from './controls/control-part.ts';
 import { openPseudonyms, type Pseudonyms } from './controls/pseudonyms.ts';
@@ -153,8 +154,18 @@ export async function runServer(config: Config, io: Io): Promise<RunningServer> 
     });
     closing.add(() => notify.close());
     const pseudonyms = await openPseudonyms(store);
+    const batches = openBatches({
+      config,
+      store,
+      seals: secrets.seals,
+      registry,
+      limits: limits.limits,
+      clock,
+      onError: (error) => log.error('batches', error),
+    });
     const { road, routes, journal, metrics } = makeRoad(
       config,
+      batches.handlers,
       store,
       registry,
       proofs,
@@ -249,6 +260,12 @@ export async function runServer(config: Config, io: Io): Promise<RunningServer> 
       await road.drain(config.bounds.drainMs);
       for (const one of new Set([data, admin])) one.closeAll();
     });
+    // Last, so that it ends first: lines of batches are finished while the road still goes on.
+    const stopBatches = await batches.run({
+      perform: (order) => road.perform(order),
+      serves: (owner, model) => routes.find(model, owner.type === 'test') !== undefined,
+    });
+    closing.add(() => stopBatches(config.bounds.drainMs));
     const notices = money.spending.undeclaredAny ? [UNDECLARED] : [];
     for (const notice of notices) log.warn(notice);
     notify.courier.start();
@@ -262,6 +279,7 @@ export async function runServer(config: Config, io: Io): Promise<RunningServer> 
 
 function makeRoad(
   config: Config,
+  kept: OpenBatches['handlers'],
   store: Store,
   registry: KeyRegistry,
   proofs: Proofs,
@@ -301,6 +319,7 @@ function makeRoad(
     metrics,
     pseudonyms,
     prompts,
+    kept,
     proxies: config.trustedProxies.length === 0 ? null : addressRanges(config.trustedProxies),
     proofs,
     complain: (error) => log.error('road', error),

@@ -38,6 +38,7 @@ function eventAt(number: number, organizationId: string): UsageEvent {
     source: 'provider',
     usage: { ...noUsage(), input: 500 + (number % 1000), cachedInput: number % 300, output: number % 700 },
     test: false,
+    batch: false,
     spend: null,
   };
 }

@@ -106,6 +106,10 @@ function settingText(name: SettingName, config: Config): string | null {
       return show(SETTINGS.promptsMs, config.prompts.ms);
     case 'usageRetentionMs':
       return show(SETTINGS.usageRetentionMs, config.usageRetentionMs);
+    case 'batchConcurrency':
+      return String(config.batches.concurrency);
+    case 'batchesRunning':
+      return String(config.batches.running);
     case 'whenRedisIsAway':
       return config.limits.whenRedisIsAway;
     case 'redisTimeoutMs':

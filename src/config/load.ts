@@ -119,6 +119,7 @@ export function loadConfig(input: LoadInput): Loaded {
       keyLifetimeMs: value('keyLifetimeMs') ?? 0,
     },
     clouds: readClouds(file.clouds, name, from, problems),
+    batches: { concurrency: value('batchConcurrency') ?? 1, running: value('batchesRunning') ?? 1 },
     // 0 stands in for a refused value only until the problems are thrown.
     usageRetentionMs: value('usageRetentionMs') ?? 0,
     prompts: {

@@ -209,6 +209,14 @@ export interface PromptsConfig {
   readonly ms: number;
 }
 
+/** How batches run on this node. */
+export interface BatchesConfig {
+  /** Lines of one batch under way at once. */
+  readonly concurrency: number;
+  /** Batches under work at once. */
+  readonly running: number;
+}
+
 export interface Config {
   readonly host: string;
   readonly port: number;
@@ -234,6 +242,7 @@ export interface Config {
   readonly models: readonly ModelConfig[];
   readonly limits: LimitsConfig;
   readonly spend: SpendConfig;
+  readonly batches: BatchesConfig;
   readonly secrets: SecretsConfig;
   readonly clouds: CloudsConfig;
   /** How long the usage record of each call is kept, in milliseconds; what reports are made of stays. */

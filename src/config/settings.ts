@@ -91,6 +91,8 @@ export interface SettingValues extends Bounds {
   readonly replyTokens: number;
   readonly unboundedReplies: Config['spend']['unboundedReplies'];
   readonly stopModels: readonly string[];
+  readonly batchConcurrency: number;
+  readonly batchesRunning: number;
   readonly usageRetentionMs: number;
   readonly prompts: Config['prompts']['log'];
   readonly promptsRedact: Config['prompts']['redact'];
@@ -427,6 +429,20 @@ export const SETTINGS: { readonly [N in SettingName]: Setting<SettingValues[N]> 
     kind: shortName,
     otherwise: "the machine's name",
     about: 'A short name for this node in metrics and usage records.',
+  }),
+  batchConcurrency: setting({
+    path: 'batches.concurrency',
+    env: 'KEYGATE_BATCH_CONCURRENCY',
+    kind: count({ min: 1, max: 256 }),
+    standard: 8,
+    about: 'How many requests of one batch are under way at once on this node.',
+  }),
+  batchesRunning: setting({
+    path: 'batches.running',
+    env: 'KEYGATE_BATCHES_RUNNING',
+    kind: count({ min: 1, max: 256 }),
+    standard: 4,
+    about: 'How many batches this node works on at once; others wait, or another node takes them.',
   }),
   headerBytes: setting({
     path: 'bounds.max_header_bytes',

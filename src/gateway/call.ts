@@ -1,5 +1,6 @@
 // One call on its way along the road: what is known of it so far. Steps fill it in; fields say which step does.
 
+import type { Order, Performed } from '../batches/model.ts';
 import type { Principal, ProjectState } from '../keys/model.ts';
 import { type CallSize, NO_SIZE } from '../limits/estimate.ts';
 import type { Admission as Allowance } from '../limits/limiter.ts';
@@ -113,6 +114,10 @@ export class Call implements Watcher {
 
   /** What is kept of the call for the prompt log; null: nothing. */
   transcript: Transcript | null = null;
+  /** What it was ordered by, if no connection brought it. */
+  order: Order | null = null;
+  /** Told when an ordered call has ended. */
+  onEnded: ((event: Performed['event']) => void) | null = null;
 
   // authenticate
   principal: Principal | null = null;
@@ -149,6 +154,8 @@ export class Call implements Watcher {
   streamed = false;
   /** Bytes wait in the caller's socket: the provider is paused until they are gone. */
   paused = false;
+  /** Told when the caller has read what waited for it, or is gone. */
+  onDrained: (() => void) | null = null;
   usage: Usage | null = null;
   /** What it cost, where budgets apply. */
   spend: EventSpend | null = null;
@@ -176,10 +183,18 @@ export class Call implements Watcher {
   drained(): void {
     this.paused = false;
     if (!this.over) this.exchange?.more();
+    this.#letGo();
   }
 
   gone(): void {
     this.#keeper.gone(this);
+    this.#letGo();
+  }
+
+  #letGo(): void {
+    const { onDrained } = this;
+    this.onDrained = null;
+    onDrained?.();
   }
 
   get meter(): Meter {

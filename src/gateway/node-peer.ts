@@ -51,6 +51,14 @@ export class NodePeer implements Peer {
     this.#request.on('end', () => sink.end());
   }
 
+  pauseBody(): void {
+    this.#request.pause();
+  }
+
+  resumeBody(): void {
+    this.#request.resume();
+  }
+
   keepNoMore(): void {
     this.#response.shouldKeepAlive = false;
   }

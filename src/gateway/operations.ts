@@ -78,6 +78,36 @@ function stored(
   };
 }
 
+/** Works on what keygate keeps itself for the project (src/batches). A `form` is read by whoever keeps it, as it comes. */
+function kept(
+  name: string,
+  method: string,
+  path: string,
+  scope: Permission,
+  extra: { readonly body?: 'json'; readonly keepsContent?: true } = {},
+): Operation {
+  return { ...stored(name, method, path, scope, 'none'), served: 'here', ...extra };
+}
+
+const KEPT: readonly Operation[] = [
+  kept('files.create', 'POST', '/files', 'api.files.write', { keepsContent: true }),
+  kept('files.list', 'GET', '/files', 'api.files.read'),
+  kept('files.retrieve', 'GET', '/files/{}', 'api.files.read'),
+  kept('files.delete', 'DELETE', '/files/{}', 'api.files.write'),
+  kept('files.content', 'GET', '/files/{}/content', 'api.files.read'),
+  kept('uploads.create', 'POST', '/uploads', 'api.files.write', { body: 'json', keepsContent: true }),
+  kept('uploads.parts.create', 'POST', '/uploads/{}/parts', 'api.files.write', { keepsContent: true }),
+  kept('uploads.complete', 'POST', '/uploads/{}/complete', 'api.files.write', {
+    body: 'json',
+    keepsContent: true,
+  }),
+  kept('uploads.cancel', 'POST', '/uploads/{}/cancel', 'api.files.write'),
+  kept('batches.create', 'POST', '/batches', 'api.batch.write', { body: 'json', keepsContent: true }),
+  kept('batches.list', 'GET', '/batches', 'api.batch.read'),
+  kept('batches.retrieve', 'GET', '/batches/{}', 'api.batch.read'),
+  kept('batches.cancel', 'POST', '/batches/{}/cancel', 'api.batch.write'),
+];
+
 const SERVED: readonly Operation[] = [
   inference('chat.completions.create', '/chat/completions', 'chat'),
   inference('completions.create', '/completions', 'completions'),
@@ -130,9 +160,6 @@ const NOT_SERVED: readonly (readonly [methods: string, path: string])[] = [
   ['DELETE', '/audio/voices/{}'],
   ['GET POST', '/audio/voice_consents'],
   ['GET POST DELETE', '/audio/voice_consents/{}'],
-  ['GET POST', '/batches'],
-  ['GET', '/batches/{}'],
-  ['POST', '/batches/{}/cancel'],
   ['GET', '/chat/completions'],
   ['GET POST DELETE', '/chat/completions/{}'],
   ['GET', '/chat/completions/{}/messages'],
@@ -159,9 +186,6 @@ const NOT_SERVED: readonly (readonly [methods: string, path: string])[] = [
   ['POST', '/evals/{}/runs/{}/cancel'],
   ['GET', '/evals/{}/runs/{}/output_items'],
   ['GET', '/evals/{}/runs/{}/output_items/{}'],
-  ['GET POST', '/files'],
-  ['GET DELETE', '/files/{}'],
-  ['GET', '/files/{}/content'],
   ['POST', '/fine_tuning/alpha/graders/run'],
   ['POST', '/fine_tuning/alpha/graders/validate'],
   ['GET POST', '/fine_tuning/checkpoints/{}/permissions'],
@@ -201,10 +225,6 @@ const NOT_SERVED: readonly (readonly [methods: string, path: string])[] = [
   ['GET', '/threads/{}/runs/{}/steps'],
   ['GET', '/threads/{}/runs/{}/steps/{}'],
   ['POST', '/threads/{}/runs/{}/submit_tool_outputs'],
-  ['POST', '/uploads'],
-  ['POST', '/uploads/{}/cancel'],
-  ['POST', '/uploads/{}/complete'],
-  ['POST', '/uploads/{}/parts'],
   ['GET POST', '/vector_stores'],
   ['GET POST DELETE', '/vector_stores/{}'],
   ['POST', '/vector_stores/{}/search'],
@@ -272,7 +292,7 @@ function notServed(): Operation[] {
   );
 }
 
-export const OPERATIONS: readonly Operation[] = Object.freeze([...SERVED, ...notServed()]);
+export const OPERATIONS: readonly Operation[] = Object.freeze([...SERVED, ...KEPT, ...notServed()]);
 
 export type Match =
   | { readonly found: Operation; readonly parameters: readonly string[] }

@@ -35,6 +35,9 @@ export interface Peer {
   watch(watcher: Watcher): void;
   /** At most once. Of a body that nobody reads the rest is dropped. */
   readBody(sink: BodySink): void;
+  /** No more of the body until `resumeBody`: it is not read as fast as it comes. */
+  pauseBody(): void;
+  resumeBody(): void;
   /** Ends the connection with this reply. */
   keepNoMore(): void;
 

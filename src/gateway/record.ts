@@ -16,14 +16,19 @@ export function record(
   prompts: PromptLog | null,
 ): null {
   const event = eventOf(call, clock.monotonic());
-  if (event === null) return null;
+  if (event === null) {
+    call.onEnded?.(null);
+    return null;
+  }
   metrics.observe(event);
   call.reserved = false;
-  journal.append(event);
+  if (call.order === null) journal.append(event);
+  else journal.release();
   if (call.transcript !== null && prompts !== null) log(call, call.transcript, event, prompts);
   // What is left of the call until its connection lets go of it should not hold the prompt.
   call.body = null;
   call.exchange = null;
+  call.onEnded?.(event);
   return null;
 }
 
@@ -59,6 +64,7 @@ function eventOf(call: Call, now: number): UsageEvent | null {
     source: call.source,
     usage: call.usage ?? noUsage(),
     test: caller.type === 'test',
+    batch: call.order !== null,
     spend: call.spend,
   };
 }

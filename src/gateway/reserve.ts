@@ -11,9 +11,9 @@ import type { Call } from './call.ts';
 import { LATER, type Resume, type Verdict } from './verdict.ts';
 
 export function reserve(call: Call, journal: Journal, spending: Spending, resume: Resume): Verdict {
+  if (call.operation?.served === 'here') return null;
   const { json } = call;
   call.json = null;
-  if (call.operation?.served === 'here') return null;
   if (!journal.take()) {
     return unavailable(
       'Usage cannot be recorded fast enough at the moment, and unmetered calls are not made. Please try again.',

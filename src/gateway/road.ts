@@ -10,6 +10,7 @@
 // on its connection; what idles or takes too long is ended by a sweep over the calls under way, once a second, which
 // is cheaper than a timer a call and exact to that second.
 
+import type { Order, Performed } from '../batches/model.ts';
 import type { Bounds } from '../config/model.ts';
 import type { Pseudonyms } from '../controls/pseudonyms.ts';
 import type { Proofs } from '../identity/proof/prove.ts';
@@ -31,8 +32,10 @@ import { authorize } from './authorize.ts';
 import { readBody } from './body.ts';
 import { Call, type Keeper } from './call.ts';
 import { forward } from './forward.ts';
+import { answerKept, type KeptHandlers } from './kept.ts';
 import type { Metrics } from './metrics.ts';
 import { answerModels } from './models.ts';
+import { OrderPeer } from './order-peer.ts';
 import type { Peer } from './peer.ts';
 import { receive } from './receive.ts';
 import { record } from './record.ts';
@@ -54,6 +57,7 @@ export interface RoadParts {
   readonly spending: Spending;
   readonly counter: TokenCounter;
   readonly metrics: Metrics;
+  readonly kept: KeptHandlers;
   readonly proxies: AddressRanges | null;
   readonly proofs: Proofs;
   readonly pseudonyms: Pseudonyms;
@@ -97,9 +101,27 @@ export class Road implements Keeper {
     this.#go(call);
   }
 
+  /** Takes a call on that no connection brought. Resolves when it has ended, however it did; `record`ing it is the caller's. */
+  perform(order: Order): Promise<Performed> {
+    const { clock } = this.#parts;
+    const at = clock.now();
+    const peer = new OrderPeer(order.path, order.body, order.idempotencyKey);
+    const call = new Call(peer, this, newRequestId(at), at, clock.monotonic());
+    call.order = order;
+    return new Promise((resolve) => {
+      call.onEnded = (event) => {
+        const { status, lines, complete } = peer;
+        resolve({ requestId: call.id, status, lines, reply: peer.reply(), complete, event });
+      };
+      this.#underway.enter(call);
+      peer.watch(call);
+      this.#go(call);
+    });
+  }
+
   /** One step of the road, by its number. */
   #step(call: Call): Verdict {
-    const { bounds, clock, counter, journal, keys, metrics, objects, proofs, routes, spending } = this.#parts;
+    const { bounds, clock, counter, journal, keys, metrics, objects, proofs, spending } = this.#parts;
     switch (call.step) {
       case 0:
         return receive(call, bounds);
@@ -115,7 +137,7 @@ export class Road implements Keeper {
         return reserve(call, journal, spending, this.#resume);
       case FORWARD:
         return call.operation?.served === 'here'
-          ? answerModels(call, clock, routes)
+          ? this.#answerHere(call, call.operation.name)
           : forward(call, clock, this.#resume);
       case 7:
         return call.over ? null : relay(call, clock, spending, this.#resume);
@@ -124,6 +146,14 @@ export class Road implements Keeper {
       default:
         return record(call, clock, journal, metrics, this.#parts.prompts);
     }
+  }
+
+  #answerHere(call: Call, name: string): Verdict {
+    const { clock, kept, routes } = this.#parts;
+    const handler = kept.get(name);
+    return handler === undefined
+      ? answerModels(call, clock, routes)
+      : answerKept(call, handler, this.#parts, this.#resume);
   }
 
   #go(call: Call): void {
@@ -166,6 +196,7 @@ export class Road implements Keeper {
     this.admission.release(call, null);
     unreserve(call, this.#parts.journal, this.#parts.spending);
     call.step = END;
+    call.onEnded?.(null);
   }
 
   /** The connection let go of the call: at its end as a rule, before it when the caller went away. */

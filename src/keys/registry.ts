@@ -81,7 +81,15 @@ export class KeyRegistry {
    */
   find(presented: string): Principal | undefined {
     const digest = digestKey(presented);
-    const principal = this.#keys.get(digest) ?? this.#elsewhere(presented, digest);
+    return this.#usable(this.#keys.get(digest) ?? this.#elsewhere(presented, digest));
+  }
+
+  /** The same by the key's digest, for what goes on in its name after it was presented. */
+  holder(digest: Uint8Array): Principal | undefined {
+    return this.#usable(this.#keys.get(Buffer.from(digest).toString('latin1')));
+  }
+
+  #usable(principal: Principal | undefined): Principal | undefined {
     if (principal === undefined) return undefined;
     if (principal.expiresAt !== 0 && principal.expiresAt <= this.#clock.now()) return undefined;
     if (principal.project !== null && !principal.project.active) return undefined;

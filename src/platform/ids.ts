@@ -31,6 +31,11 @@ export type WebhookEndpointId = Brand<string, 'WebhookEndpointId'>;
 export type EventId = Brand<string, 'EventId'>;
 export type DeliveryId = Brand<string, 'DeliveryId'>;
 
+export type FileId = Brand<string, 'FileId'>;
+export type UploadId = Brand<string, 'UploadId'>;
+export type UploadPartId = Brand<string, 'UploadPartId'>;
+export type BatchId = Brand<string, 'BatchId'>;
+
 interface IdKinds {
   'org-': OrganizationId;
   proj_: ProjectId;
@@ -43,6 +48,10 @@ interface IdKinds {
   alert_: SpendAlertId;
   pay_: PaymentId;
   cert_: CertificateId;
+  'file-': FileId;
+  upload_: UploadId;
+  part_: UploadPartId;
+  batch_: BatchId;
   wip_: WorkloadProviderId;
   wir_: FederationRuleId;
   grant_: CreditGrantId;

@@ -10,7 +10,7 @@
 //
 // Layout of a segment's payload, format 3: one JSON array a line, fields as in `line` below; about 250 bytes an
 // event, and 90 more where a budget applied. Ids and names are those of the event; a prompt or a reply is never in it.
-// Format 1, which had no spend, and format 2, which had no groups in it, are read too.
+// Format 1, which had no spend, and format 2, which had no groups in it and did not tell lines of batches, are read too.
 
 import { crc32 } from 'node:zlib';
 import { z } from 'zod';
@@ -134,15 +134,8 @@ export class Journal {
     const events = this.#events;
     const written = this.#waiting;
     const payload = written.subarray(0, this.#bytes);
-    const segment: NewSegment = {
-      node: this.#node,
-      first_at: this.#firstAt,
-      last_at: this.#lastAt,
-      events,
-      format: FORMAT,
-      crc: crc32(payload),
-      payload,
-    };
+    const span = { firstAt: this.#firstAt, lastAt: this.#lastAt, events };
+    const segment = segmentOf(this.#node, span, payload);
     this.#waiting = this.#other;
     this.#bytes = 0;
     this.#events = 0;
@@ -171,6 +164,29 @@ export class Journal {
   }
 }
 
+function segmentOf(
+  node: string,
+  { firstAt, lastAt, events }: { firstAt: number; lastAt: number; events: number },
+  payload: Uint8Array,
+): NewSegment {
+  return {
+    node,
+    first_at: firstAt,
+    last_at: lastAt,
+    events,
+    format: FORMAT,
+    crc: crc32(payload),
+    payload,
+  };
+}
+
+/** A segment of these events, for who writes it in a transaction of its own. At least one event. */
+export function writeSegment(node: string, events: readonly UsageEvent[]): NewSegment {
+  const times = events.map(({ at }) => at);
+  const span = { firstAt: Math.min(...times), lastAt: Math.max(...times), events: events.length };
+  return segmentOf(node, span, Buffer.from(events.map(line).join('')));
+}
+
 function shared(bytes: number): Buffer {
   return Buffer.from(new SharedArrayBuffer(bytes));
 }
@@ -195,7 +211,7 @@ function line(event: UsageEvent): string {
     `["${event.requestId}",${event.at},"${event.organizationId}","${event.projectId}","${event.keyId}",` +
     `"${event.ownerId}","${event.operation}",${quote(event.modelAsked)},${quote(event.modelServed)},` +
     `${quote(event.provider)},${event.status},"${event.outcome}",${event.streamed ? 1 : 0},${event.firstByteMs},` +
-    `${event.durationMs},${quote(event.serviceTier)},"${event.source}",${event.test ? 1 : 0},${u.input},` +
+    `${event.durationMs},${quote(event.serviceTier)},"${event.source}",${(event.test ? 1 : 0) + (event.batch ? 2 : 0)},${u.input},` +
     `${u.cachedInput},${u.cacheWrite},${u.output},${u.reasoning},${u.audioInput},${u.audioOutput},${u.imageInput},` +
     `${u.imageOutput},${u.images},${u.audioMs},${u.characters},${u.searches}${spendOf(event)}]\n`
   );
@@ -215,12 +231,14 @@ const Flag = z.union([z.literal(0), z.literal(1)]);
 const Outcomes = z.enum(['ok', 'provider_error', 'client_closed', 'provider_cut', 'timeout', 'budget_stop']);
 const Sources = z.enum(['provider', 'counted', 'none']);
 
+/** 1: a test key's call; 2: a line of a batch. */
+const Kinds = z.int().min(0).max(3);
 const Spend = z.tuple([Count, Flag, Text, Text, Text.nullable(), Text.optional()]);
 
 // biome-ignore format: one row a group of fields, in the order of `line`
 const Line = z.tuple([
   Text, Count, Text, Text, Text, Text, Text, Text, Text, Text,
-  Count, Outcomes, Flag, Count, Count, Text, Sources, Flag,
+  Count, Outcomes, Flag, Count, Count, Text, Sources, Kinds,
   Count, Count, Count, Count, Count, Count, Count, Count, Count, Count, Count, Count, Count,
   Spend.optional(),
 ]);
@@ -265,7 +283,8 @@ function readLine(text: string): UsageEvent {
     durationMs: f[14],
     serviceTier: f[15],
     source: f[16],
-    test: f[17] === 1,
+    test: (f[17] & 1) !== 0,
+    batch: (f[17] & 2) !== 0,
     usage,
     spend: spendIn(f[31]),
   };

@@ -97,6 +97,8 @@ export interface UsageEvent {
   readonly usage: Usage;
   /** A test key's call: it costs nothing. */
   readonly test: boolean;
+  /** A line of a batch. */
+  readonly batch: boolean;
   /** What it cost, where a budget applied to it; null: no budget did, and the reports price it. */
   readonly spend: EventSpend | null;
 }

@@ -5,6 +5,7 @@ import type { Generated } from 'kysely';
 import type { AccessTables } from './schema-access.ts';
 import type { ControlsTables } from './schema-controls.ts';
 import type { CreditTables } from './schema-credits.ts';
+import type { FilesTables } from './schema-files.ts';
 import type { IdentityTables } from './schema-identity.ts';
 import type { LimitsTables } from './schema-limits.ts';
 import type { MoneyTables } from './schema-money.ts';
@@ -16,6 +17,7 @@ export interface Schema
   extends AccessTables,
     CreditTables,
     ControlsTables,
+    FilesTables,
     IdentityTables,
     LimitsTables,
     MoneyTables,
@@ -120,6 +122,7 @@ export interface ChangeTable {
     | 'credit_account'
     | 'price_list'
     | 'rate_limit'
+    | 'batch'
     | 'workload_identity_provider'
     | 'federation_rule'
     | 'token_key'

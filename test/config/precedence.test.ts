@@ -85,6 +85,8 @@ describe('where a setting comes from', () => {
       whenRedisIsAway: ['open', 'open'],
       redisTimeoutMs: ['1s', '1000ms'],
       account: ['postpaid', 'postpaid'],
+      batchConcurrency: ['16', '16'],
+      batchesRunning: ['2', '2'],
       unpriced: ['count', 'count'],
       replyTokens: ['4096', '4096'],
       unboundedReplies: ['stop', 'stop'],

@@ -375,7 +375,7 @@ describe('bad requests', () => {
       code: 'method_not_supported',
     });
     expect(await errorOf(await server.request('/'))).toMatchObject({ status: 404 });
-    expect(await errorOf(await server.request('/v1/files'))).toMatchObject({
+    expect(await errorOf(await server.request('/v1/vector_stores'))).toMatchObject({
       status: 404,
       code: 'operation_not_served',
     });

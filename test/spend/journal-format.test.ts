@@ -26,6 +26,7 @@ const EVENT: UsageEvent = {
   source: 'provider',
   usage: { ...noUsage(), input: 3 },
   test: false,
+  batch: false,
   spend: null,
 };
 
@@ -53,6 +54,8 @@ describe('a usage segment', () => {
     const events = [
       EVENT,
       { ...EVENT, spend },
+      { ...EVENT, batch: true },
+      { ...EVENT, batch: true, test: true },
       { ...EVENT, spend: { ...spend, unpriced: false, endUser: null } },
       { ...EVENT, outcome: 'budget_stop' as const, spend: { ...spend, groups: ['group_a', 'group_b'] } },
     ];

@@ -85,6 +85,7 @@ describe.each(stores)('a dead node on $kind', ({ fresh }) => {
       source: 'provider',
       usage: noUsage(),
       test: false,
+      batch: false,
       spend: { cost, unpriced: false, priceVersion: 'v', lease: of, endUser },
     });
     for (const [node, events] of [

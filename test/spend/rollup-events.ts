@@ -151,6 +151,7 @@ export function event(fields: Partial<UsageEvent>): UsageEvent {
     source: 'provider',
     usage: noUsage(),
     test: false,
+    batch: false,
     spend: null,
     ...fields,
   };

@@ -344,6 +344,8 @@ class Request implements Peer {
   isChunked = false;
   /** What came of the body before anybody asked for it. */
   #early: Buffer[] = [];
+  /** Whoever reads the body wants no more of it for now. */
+  #isHeld = false;
   readonly #connection: Connection;
   readonly #isOld: boolean;
 
@@ -371,7 +373,7 @@ class Request implements Peer {
     if (this.awaitsLeave) this.#connection.continue();
     this.awaitsLeave = false;
     for (const chunk of this.#early) sink.data(chunk);
-    if (this.#early.length > 0) this.#connection.resume();
+    if (this.#early.length > 0 && !this.#isHeld) this.#connection.resume();
     this.#early = [];
     if (this.isComplete) sink.end();
   }
@@ -380,9 +382,19 @@ class Request implements Peer {
   take(chunk: Buffer): boolean {
     this.awaitsLeave = false;
     if (this.sink !== null) this.sink.data(chunk);
-    if (this.sink !== null || this.begun) return true;
+    if (this.sink !== null || this.begun) return !this.#isHeld || this.begun;
     this.#early.push(chunk);
     return false;
+  }
+
+  pauseBody(): void {
+    this.#isHeld = true;
+  }
+
+  resumeBody(): void {
+    if (!this.#isHeld) return;
+    this.#isHeld = false;
+    if (!this.isGone) this.#connection.resume();
   }
 
   keepNoMore(): void {

@@ -119,7 +119,7 @@ export class Folder {
       storable(event.provider),
       tier,
       version,
-      tier === 'batch' ? 1 : 0,
+      event.batch || tier === 'batch' ? 1 : 0,
       event.test ? 1 : 0,
     ];
     return seriesIn(this.#series, fields);

@@ -6,7 +6,7 @@ import { crc32 } from 'node:zlib';
 import type { EventSpend, Outcome, Usage, UsageEvent, UsageSource } from '../usage.ts';
 import type { RawSegment } from './messages.ts';
 
-/** Formats that are read; 2 added what was charged. */
+/** Formats that are read; 2 added what was charged, 3 groups and lines of batches. */
 const FORMATS: readonly number[] = [1, 2, 3];
 const FIELDS = 31;
 
@@ -43,7 +43,8 @@ function eventIn(line: string): UsageEvent {
     durationMs: count(at[14]),
     serviceTier: text(at[15]),
     source: source(at[16]),
-    test: flag(at[17]),
+    test: (kinds(at[17]) & 1) !== 0,
+    batch: (kinds(at[17]) & 2) !== 0,
     usage: usageIn(at),
     spend: at.length > FIELDS ? spendIn(at[FIELDS]) : null,
   };
@@ -99,6 +100,13 @@ function count(value: unknown): number {
 function flag(value: unknown): boolean {
   if (value !== 0 && value !== 1) throw new Misfit();
   return value === 1;
+}
+
+/** 1: a test key's call; 2: a line of a batch. */
+function kinds(value: unknown): number {
+  const number = count(value);
+  if (number > 3) throw new Misfit();
+  return number;
 }
 
 function outcome(value: unknown): Outcome {
