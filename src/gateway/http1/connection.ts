@@ -68,6 +68,8 @@ export class Connection implements RequestEvents, Flushed {
   #isFull = false;
   /** Bytes that came before their turn. */
   #ahead: Buffer[] = [];
+  /** Nobody wanted more of a body. */
+  #isPaused = false;
   /** The caller has sent its last byte. */
   #ended = false;
 
@@ -106,7 +108,9 @@ export class Connection implements RequestEvents, Flushed {
   }
 
   data(chunk: Buffer): void {
-    if (this.#request?.take(chunk) === false) this.#socket.pause();
+    if (this.#request?.take(chunk) !== false) return;
+    this.#isPaused = true;
+    this.#socket.pause();
   }
 
   complete(): void {
@@ -121,6 +125,7 @@ export class Connection implements RequestEvents, Flushed {
 
   /** The body is wanted now, or no longer. */
   resume(): void {
+    this.#isPaused = false;
     if (this.#ahead.length === 0) this.#socket.resume();
   }
 
@@ -232,6 +237,8 @@ export class Connection implements RequestEvents, Flushed {
   #ready(): void {
     this.#become('idle');
     this.#parser.next();
+    // A body that nobody wanted held the connection up.
+    if (this.#isPaused) this.resume();
     if (this.#ahead.length === 0) return;
     const ahead = this.#ahead.length === 1 ? this.#ahead[0] : Buffer.concat(this.#ahead);
     this.#ahead = [];
