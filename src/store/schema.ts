@@ -15,8 +15,8 @@ import type { UsageTables } from './schema-usage.ts';
 
 export interface Schema
   extends AccessTables,
-    CreditTables,
     ControlsTables,
+    CreditTables,
     FilesTables,
     IdentityTables,
     LimitsTables,

@@ -47,7 +47,7 @@ export type Steps = Readonly<Record<string, (db: Kysely<unknown>, kind: Store['k
 
 /** Throws SetupError when the database is of a newer version, altered or not keygate's, and when a step fails. */
 export async function migrate(db: Db, kind: Store['kind'], steps = STEPS): Promise<void> {
-  refuseOtherHistory(await applied(db, kind), Object.keys(steps));
+  refuseOtherHistory(await applied(db, kind), Object.keys(steps).sort());
   const migrations: Record<string, Migration> = {};
   for (const [name, up] of Object.entries(steps)) migrations[name] = { up: (db) => up(db, kind) };
   const migrator = new Migrator({
@@ -61,7 +61,7 @@ export async function migrate(db: Db, kind: Store['kind'], steps = STEPS): Promi
   const { error, results } = await migrator.migrateToLatest();
   if (error === undefined) return;
   // Another node may have brought it further between our look and our turn.
-  refuseOtherHistory(await applied(db, kind), Object.keys(steps));
+  refuseOtherHistory(await applied(db, kind), Object.keys(steps).sort());
   const failed = results?.find((result) => result.status === 'Error')?.migrationName;
   throw new SetupError(
     `The database could not be brought to this version${failed ? ` (step ${failed})` : ''}: ${reason(error)} ` +
