@@ -6,6 +6,7 @@
 import type { MiddlewareHandler } from 'hono';
 import { bodyLimit } from 'hono/body-limit';
 import { HTTPException } from 'hono/http-exception';
+import { auditApi } from '../audit/api.ts';
 import { adminKeysApi } from '../keys/admin-api.ts';
 import { keygateKeysApi, projectKeysApi } from '../keys/api.ts';
 import { ApiError } from '../platform/errors.ts';
@@ -68,6 +69,7 @@ export function createControlPlane(
     adminKeysApi(deps, auth),
     keygateKeysApi(deps, auth),
     reportsApi(deps, auth),
+    auditApi(deps, auth),
     whoamiApi(auth),
     ...others.map((part) => part.routes(auth)),
   ]) {

@@ -93,7 +93,7 @@ export async function renameGroup(tx: Tx, by: Attribution, id: string, name: str
     by,
     projectId: null,
     type: 'group.updated',
-    payload: { id, changes_requested: { group_name: name } },
+    payload: { id, changes_requested: { group_name: name }, before: { group_name: group.name } },
   });
   return { ...group, name };
 }

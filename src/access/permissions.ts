@@ -213,6 +213,12 @@ export const RULES: Readonly<Record<string, Rule>> = {
   [`GET ${OURS}/credits/grants/{grant_id}`]: ORGANIZATION_READ,
   [`POST ${OURS}/credits/grants/{grant_id}/revoke`]: ORGANIZATION_WRITE,
 
+  // Audit log
+  [`GET ${ORGANIZATION}/audit_logs`]: ['api.audit_logs.read'],
+  [`GET ${OURS}/audit_logs`]: ['api.audit_logs.read'],
+  [`GET ${OURS}/audit_logs/head`]: ['api.audit_logs.read'],
+  [`GET ${OURS}/audit_logs/export`]: ['api.audit_logs.read'],
+
   // Webhooks: with a project's key its own scopes decide (src/notify/endpoints-api.ts)
   ['GET /v1/webhook_endpoints']: ANY_KEY,
   ['POST /v1/webhook_endpoints']: ANY_KEY,

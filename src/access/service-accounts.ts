@@ -153,7 +153,14 @@ export async function changeServiceAccount(
     by,
     projectId: path.projectId,
     type: 'service_account.updated',
-    payload: { id: path.id, changes_requested: { ...changes } },
+    payload: {
+      id: path.id,
+      changes_requested: { ...changes },
+      before: {
+        ...(changes.name !== undefined && { name: account.name }),
+        ...(changes.role !== undefined && { role: account.role }),
+      },
+    },
   });
   await store.announce(tx, 'service_account', path.id, by.at);
   return { ...account, ...changes };

@@ -107,7 +107,7 @@ export async function renameProject(
     by,
     projectId: id,
     type: 'project.updated',
-    payload: { id, changes_requested: { name } },
+    payload: { id, changes_requested: { name }, before: { name: project.name } },
   });
   await store.announce(tx, 'project', id, by.at);
   return { ...project, name };

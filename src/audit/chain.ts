@@ -11,15 +11,15 @@
 // `append` runs inside the change's own transaction, and such transactions run one at a time (Store.write): the
 // change and its entry are both there or both not, and the chain has one head.
 
-import { hash } from 'node:crypto';
 import { newId } from '../platform/ids.ts';
 import type { AuditTable } from '../store/schema.ts';
 import type { Store, Tx } from '../store/store.ts';
+import { ChainCheck, entryHash, GENESIS, parseHead, showHead } from './check.ts';
 import type { AuditEntry, ChainHead, ChainVerdict } from './model.ts';
+import { subjectsOf } from './subjects.ts';
 
-/** What the first entry is chained to. */
-const GENESIS: ChainHead = { seq: 0, hash: '0'.repeat(64) };
 const HEAD = 'audit_head';
+export const BASE = 'audit_base';
 const PAGE = 1000;
 
 /** Appends one entry within the transaction of the change that it tells of. */
@@ -38,37 +38,57 @@ export async function append(tx: Tx, entry: AuditEntry): Promise<void> {
   };
   const sealed = { ...row, hash: entryHash(row) };
   await tx.insertInto('audit_log').values(sealed).execute();
-  const value = `${sealed.seq}:${sealed.hash}`;
-  await tx
-    .insertInto('meta')
-    .values({ name: HEAD, value })
-    .onConflict((conflict) => conflict.column('name').doUpdateSet({ value }))
-    .execute();
-}
-
-/** The columns in a fixed order as a JSON list: one text for one entry, whatever wrote the row. */
-export function entryHash(row: Omit<AuditTable, 'hash'>): string {
-  const canonical = JSON.stringify([
-    'keygate-audit-1',
-    row.seq,
-    row.id,
-    row.at,
-    row.organization_id,
-    row.project_id,
-    row.type,
-    row.actor,
-    row.payload,
-    row.previous_hash,
-  ]);
-  return hash('sha256', canonical, 'hex');
+  const subjects = subjectsOf(entry.by.actor, entry.payload).map((one) => ({ ...one, seq: sealed.seq }));
+  if (subjects.length > 0)
+    await tx
+      .insertInto('audit_subjects')
+      .values(subjects)
+      .onConflict((conflict) => conflict.doNothing())
+      .execute();
+  await keep(tx, HEAD, { seq: sealed.seq, hash: sealed.hash });
 }
 
 /** The newest entry's number and hash; number 0 if there is none yet. */
 export async function readHead(db: Store['db'] | Tx): Promise<ChainHead> {
-  const kept = await db.selectFrom('meta').select('value').where('name', '=', HEAD).executeTakeFirst();
-  if (kept === undefined) return GENESIS;
-  const colon = kept.value.indexOf(':');
-  return { seq: Number(kept.value.slice(0, colon)), hash: kept.value.slice(colon + 1) };
+  return await readKept(db, HEAD);
+}
+
+/** The last entry that retention removed; number 0 if it never did. */
+export async function readBase(db: Store['db'] | Tx): Promise<ChainHead> {
+  return await readKept(db, BASE);
+}
+
+async function readKept(db: Store['db'] | Tx, name: string): Promise<ChainHead> {
+  const kept = await db.selectFrom('meta').select('value').where('name', '=', name).executeTakeFirst();
+  return kept === undefined ? GENESIS : (parseHead(kept.value) ?? GENESIS);
+}
+
+/** Within a `write`: keeps a head in `meta`. */
+export async function keep(tx: Tx, name: typeof HEAD | typeof BASE, head: ChainHead): Promise<void> {
+  const value = showHead(head);
+  await tx
+    .insertInto('meta')
+    .values({ name, value })
+    .onConflict((conflict) => conflict.column('name').doUpdateSet({ value }))
+    .execute();
+}
+
+/** Entries in order, in pages. */
+export async function* entriesAfter(db: Store['db'], seq: number, page = PAGE): AsyncGenerator<AuditTable[]> {
+  let after = seq;
+  for (;;) {
+    const rows = await db
+      .selectFrom('audit_log')
+      .selectAll()
+      .where('seq', '>', after)
+      .orderBy('seq')
+      .limit(page)
+      .execute();
+    const last = rows.at(-1);
+    if (last === undefined) return;
+    after = last.seq;
+    yield rows;
+  }
 }
 
 /**
@@ -76,52 +96,16 @@ export async function readHead(db: Store['db'] | Tx): Promise<ChainHead> {
  * @param anchor a head that was kept elsewhere: the log must contain it
  */
 export async function verifyChain(store: Store, anchor?: ChainHead): Promise<ChainVerdict> {
-  const head = await readHead(store.db);
-  let previous = GENESIS;
-  for (;;) {
-    const rows = await store.db
-      .selectFrom('audit_log')
-      .selectAll()
-      .where('seq', '>', previous.seq)
-      .orderBy('seq')
-      .limit(PAGE)
-      .execute();
-    if (rows.length === 0) break;
-    for (const row of rows) {
-      const problem = flaw(row, previous, [head, anchor]);
-      if (problem !== undefined) return broken(previous, problem);
-      previous = { seq: row.seq, hash: row.hash };
-    }
+  const [head, base] = [await readHead(store.db), await readBase(store.db)];
+  const check = new ChainCheck(base, anchor === undefined ? [head] : [head, anchor]);
+  reading: for await (const rows of entriesAfter(store.db, base.seq)) {
+    for (const row of rows) if (!check.take(row)) break reading;
   }
-  for (const known of [head, anchor]) {
-    if (known !== undefined && known.seq > previous.seq) {
-      return broken(previous, `The log ends at entry ${previous.seq}, but entry ${known.seq} was written.`);
-    }
-  }
+  const verdict = check.end();
   const newest = await readHead(store.db);
-  if (newest.seq < previous.seq) {
-    return broken(
-      newest,
-      `The log goes on to entry ${previous.seq}, but its head was set back to ${newest.seq}.`,
-    );
+  if (verdict.ok && newest.seq < verdict.head.seq) {
+    const problem = `The log goes on to entry ${verdict.head.seq}, but its head was set back to ${newest.seq}.`;
+    return { ok: false, entries: newest.seq - base.seq, seq: newest.seq + 1, problem };
   }
-  return { ok: true, entries: previous.seq, head: previous };
-}
-
-function flaw(
-  row: AuditTable,
-  previous: ChainHead,
-  known: readonly (ChainHead | undefined)[],
-): string | undefined {
-  if (row.seq !== previous.seq + 1) return `Entry ${previous.seq + 1} is missing.`;
-  if (row.previous_hash !== previous.hash) return `Entry ${row.seq} does not follow from the one before it.`;
-  if (row.hash !== entryHash(row)) return `Entry ${row.seq} was altered.`;
-  for (const head of known) {
-    if (head?.seq === row.seq && head.hash !== row.hash) return `Entry ${row.seq} was replaced by another.`;
-  }
-  return undefined;
-}
-
-function broken(previous: ChainHead, problem: string): ChainVerdict {
-  return { ok: false, entries: previous.seq, seq: previous.seq + 1, problem };
+  return verdict;
 }

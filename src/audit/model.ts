@@ -163,7 +163,13 @@ export interface ChainHead {
 }
 
 export type ChainVerdict =
-  | { readonly ok: true; readonly entries: number; readonly head: ChainHead }
+  | {
+      readonly ok: true;
+      readonly entries: number;
+      /** The last entry that retention removed; number 0: none was. */
+      readonly base: ChainHead;
+      readonly head: ChainHead;
+    }
   | {
       readonly ok: false;
       /** Entries in order and unaltered before the first that is not. */

@@ -128,7 +128,11 @@ export async function changeKey(
       id: key.id,
       changes_requested: {
         ...(scopes && { scopes }),
-        ...(expiresInSeconds && { expires_at: changed.expires_at }),
+        ...(expiresInSeconds && { expires_at: changed.expires_at, expires_in_seconds: expiresInSeconds }),
+      },
+      before: {
+        ...(scopes && { scopes: JSON.parse(key.scopes) as string[] }),
+        ...(expiresInSeconds && { expires_at: key.expires_at }),
       },
     },
   });

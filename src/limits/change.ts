@@ -110,6 +110,11 @@ export async function changeStatement(
       scope: holder.scope,
       subject_id: holder.subjectId,
       changes_requested: requested,
+      before: Object.fromEntries(
+        Object.entries(before?.limits ?? {}).flatMap(([name, amount]) =>
+          amount === undefined ? [] : [[name, amount] as const],
+        ),
+      ),
     },
   });
   return after;

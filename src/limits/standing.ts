@@ -105,7 +105,7 @@ export async function settleTier(
     payload: {
       id: by.organizationId,
       changes_requested: { usage_tier: reached },
-      usage_tier_before: before.reached ?? tiers[0]?.name ?? null,
+      before: { usage_tier: before.reached ?? tiers[0]?.name ?? null },
       occasion,
       pinned: before.pinned,
     },
@@ -136,7 +136,7 @@ export async function pinTier(
     payload: {
       id: by.organizationId,
       changes_requested: { usage_tier_pin: pinned },
-      usage_tier_pin_before: before.pinned,
+      before: { usage_tier_pin: before.pinned },
     },
   });
   return after;

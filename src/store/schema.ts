@@ -3,6 +3,7 @@
 
 import type { Generated } from 'kysely';
 import type { AccessTables } from './schema-access.ts';
+import type { AuditTables } from './schema-audit.ts';
 import type { ControlsTables } from './schema-controls.ts';
 import type { CreditTables } from './schema-credits.ts';
 import type { FilesTables } from './schema-files.ts';
@@ -15,6 +16,7 @@ import type { UsageTables } from './schema-usage.ts';
 
 export interface Schema
   extends AccessTables,
+    AuditTables,
     ControlsTables,
     CreditTables,
     FilesTables,

@@ -94,14 +94,14 @@ describe.each(stores)('usage tiers on $kind', (kind) => {
         actor: 'api_key',
         id: cluster.organizationId,
         changes_requested: { usage_tier: 'paid' },
-        usage_tier_before: 'free',
+        before: { usage_tier: 'free' },
         occasion: 'payment',
       },
       {
         type: 'organization.updated',
         actor: 'server',
         changes_requested: { usage_tier: 'old' },
-        usage_tier_before: 'paid',
+        before: { usage_tier: 'paid' },
         occasion: 'time',
       },
     ]);

@@ -12,6 +12,7 @@ import { up as limits } from './0020-limits.ts';
 import { up as usage } from './0030-usage.ts';
 import { up as spendAlerts } from './0040-spend-alerts.ts';
 import { up as notify } from './0050-notify.ts';
+import { up as audit } from './0051-audit.ts';
 import { up as credits } from './0060-credits.ts';
 import { up as files } from './0070-files.ts';
 import { up as access } from './0080-access.ts';
@@ -32,6 +33,7 @@ export const STEPS: Steps = {
   '0030_usage': usage,
   '0040_spend_alerts': spendAlerts,
   '0050_notify': notify,
+  '0051_audit': audit,
   '0060_credits': credits,
   '0070_files': files,
   '0080_access': access,
