@@ -33,8 +33,10 @@ const ACCOUNTS_WRITE: Rule = ['api.management.write', 'api.organization.projects
 const GROUPS_READ: Rule = ['api.groups.read', 'api.management.read'];
 const GROUPS_WRITE: Rule = ['api.groups.write', 'api.management.write'];
 /** Whoever switches certificates decides who gets in: the organization's owners, in its projects too. */
-const CERTIFICATES_READ: Rule = ['api.management.read'];
-const CERTIFICATES_WRITE: Rule = ['api.management.write'];
+const CERTIFICATES_READ: Rule = ['api.mtls.read', 'api.management.read'];
+const CERTIFICATES_WRITE: Rule = ['api.mtls.write', 'api.management.write'];
+const WORKLOADS_READ: Rule = ['api.oidc.read', 'api.management.read'];
+const WORKLOADS_WRITE: Rule = ['api.oidc.write', 'api.management.write'];
 const USAGE: Rule = ['api.usage.read', 'api.management.read'];
 
 const ORGANIZATION = '/v1/organization';
@@ -196,22 +198,22 @@ export const RULES: Readonly<Record<string, Rule>> = {
   [`POST ${PROJECT}/certificates/deactivate`]: CERTIFICATES_WRITE,
 
   // Workload identity
-  [`GET ${PROVIDERS}`]: ORGANIZATION_READ,
-  [`POST ${PROVIDERS}`]: ORGANIZATION_WRITE,
-  [`GET ${PROVIDER}`]: ORGANIZATION_READ,
-  [`POST ${PROVIDER}`]: ORGANIZATION_WRITE,
-  [`DELETE ${PROVIDER}`]: ORGANIZATION_WRITE,
-  [`GET ${PROVIDER}/federation_rules`]: ORGANIZATION_READ,
-  [`POST ${PROVIDER}/federation_rules`]: ORGANIZATION_WRITE,
-  [`GET ${PROVIDER}/federation_rules/{workload_identity_federation_rule_id}`]: ORGANIZATION_READ,
-  [`POST ${PROVIDER}/federation_rules/{workload_identity_federation_rule_id}`]: ORGANIZATION_WRITE,
-  [`DELETE ${PROVIDER}/federation_rules/{workload_identity_federation_rule_id}`]: ORGANIZATION_WRITE,
-  [`GET ${OURS}/credits`]: ORGANIZATION_READ,
-  [`POST ${OURS}/credits`]: ORGANIZATION_WRITE,
-  [`GET ${OURS}/credits/grants`]: ORGANIZATION_READ,
-  [`POST ${OURS}/credits/grants`]: ORGANIZATION_WRITE,
-  [`GET ${OURS}/credits/grants/{grant_id}`]: ORGANIZATION_READ,
-  [`POST ${OURS}/credits/grants/{grant_id}/revoke`]: ORGANIZATION_WRITE,
+  [`GET ${PROVIDERS}`]: WORKLOADS_READ,
+  [`POST ${PROVIDERS}`]: WORKLOADS_WRITE,
+  [`GET ${PROVIDER}`]: WORKLOADS_READ,
+  [`POST ${PROVIDER}`]: WORKLOADS_WRITE,
+  [`DELETE ${PROVIDER}`]: WORKLOADS_WRITE,
+  [`GET ${PROVIDER}/federation_rules`]: WORKLOADS_READ,
+  [`POST ${PROVIDER}/federation_rules`]: WORKLOADS_WRITE,
+  [`GET ${PROVIDER}/federation_rules/{workload_identity_federation_rule_id}`]: WORKLOADS_READ,
+  [`POST ${PROVIDER}/federation_rules/{workload_identity_federation_rule_id}`]: WORKLOADS_WRITE,
+  [`DELETE ${PROVIDER}/federation_rules/{workload_identity_federation_rule_id}`]: WORKLOADS_WRITE,
+  [`GET ${OURS}/credits`]: WORKLOADS_READ,
+  [`POST ${OURS}/credits`]: WORKLOADS_WRITE,
+  [`GET ${OURS}/credits/grants`]: WORKLOADS_READ,
+  [`POST ${OURS}/credits/grants`]: WORKLOADS_WRITE,
+  [`GET ${OURS}/credits/grants/{grant_id}`]: WORKLOADS_READ,
+  [`POST ${OURS}/credits/grants/{grant_id}/revoke`]: WORKLOADS_WRITE,
 
   // Audit log
   [`GET ${ORGANIZATION}/audit_logs`]: ['api.audit_logs.read'],
@@ -228,16 +230,25 @@ export const RULES: Readonly<Record<string, Rule>> = {
   ['POST /v1/webhook_endpoints/{webhook_endpoint_id}/rotate_secret']: ANY_KEY,
   ['POST /v1/webhook_endpoints/{webhook_endpoint_id}/test']: ANY_KEY,
   ['GET /v1/webhook_event_types']: ANY_KEY,
-  [`GET ${OURS}/webhooks`]: ORGANIZATION_READ,
-  [`POST ${OURS}/webhooks`]: ORGANIZATION_WRITE,
-  [`GET ${OURS}/webhooks/{webhook_endpoint_id}`]: ORGANIZATION_READ,
-  [`POST ${OURS}/webhooks/{webhook_endpoint_id}`]: ORGANIZATION_WRITE,
-  [`DELETE ${OURS}/webhooks/{webhook_endpoint_id}`]: ORGANIZATION_WRITE,
-  [`POST ${OURS}/webhooks/{webhook_endpoint_id}/rotate_secret`]: ORGANIZATION_WRITE,
-  [`POST ${OURS}/webhooks/{webhook_endpoint_id}/test`]: ORGANIZATION_WRITE,
-  [`GET ${OURS}/webhook_event_types`]: ORGANIZATION_READ,
-  [`GET ${OURS}/deliveries`]: ORGANIZATION_READ,
-  [`POST ${OURS}/deliveries/{delivery_id}/retry`]: ORGANIZATION_WRITE,
+  [`GET ${OURS}/webhooks`]: WORKLOADS_READ,
+  [`POST ${OURS}/webhooks`]: WORKLOADS_WRITE,
+  [`GET ${OURS}/webhooks/{webhook_endpoint_id}`]: WORKLOADS_READ,
+  [`POST ${OURS}/webhooks/{webhook_endpoint_id}`]: WORKLOADS_WRITE,
+  [`DELETE ${OURS}/webhooks/{webhook_endpoint_id}`]: WORKLOADS_WRITE,
+  [`POST ${OURS}/webhooks/{webhook_endpoint_id}/rotate_secret`]: WORKLOADS_WRITE,
+  [`POST ${OURS}/webhooks/{webhook_endpoint_id}/test`]: WORKLOADS_WRITE,
+  [`GET ${OURS}/webhook_event_types`]: WORKLOADS_READ,
+  [`GET ${OURS}/deliveries`]: WORKLOADS_READ,
+  [`POST ${OURS}/deliveries/{delivery_id}/retry`]: WORKLOADS_WRITE,
+  [`GET ${OURS}/workload_identity_providers`]: WORKLOADS_READ,
+  [`POST ${OURS}/workload_identity_providers`]: WORKLOADS_WRITE,
+  [`GET ${OURS}/workload_identity_providers/{workload_identity_provider_id}`]: WORKLOADS_READ,
+  [`POST ${OURS}/workload_identity_providers/{workload_identity_provider_id}`]: WORKLOADS_WRITE,
+  [`DELETE ${OURS}/workload_identity_providers/{workload_identity_provider_id}`]: WORKLOADS_WRITE,
+
+  // Keys that are bound to a client's own key
+  [`POST ${OURS}/admin_api_keys`]: ORGANIZATION_WRITE,
+  [`POST ${OUR_PROJECT}/service_accounts/{service_account_id}/api_keys`]: ACCOUNTS_WRITE,
 };
 
 /** What a caller may do: what its key and its owner's roles both allow. */

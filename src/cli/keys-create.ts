@@ -3,6 +3,7 @@
 
 import { type Command, Option } from 'commander';
 import { z } from 'zod';
+import { bindingOf } from './binding.ts';
 import { CommandError, EXIT } from './exit.ts';
 import type { Io } from './io.ts';
 import { ADMIN_KEYS, expiryOf, NewKey } from './key-objects.ts';
@@ -20,6 +21,8 @@ interface Options {
   readonly model?: string[];
   readonly address?: string[];
   readonly expires?: number;
+  readonly dpop?: string;
+  readonly certificate?: string;
   readonly quiet?: true;
   readonly json?: true;
 }
@@ -46,6 +49,8 @@ export function addKeysCreate(keys: Command, io: Io): void {
     .addOption(listOption('--model <model>', 'only this model'))
     .addOption(listOption('--address <address>', 'only from this address or CIDR range'))
     .addOption(expiresOption())
+    .option('--dpop <file>', "bound to this private key of the client's, which is made if it is not there")
+    .option('--certificate <file>', 'bound to this client certificate')
     .option('-q, --quiet', 'print the key alone')
     .option('--json', 'print the object as JSON')
     .addHelpText(
@@ -55,26 +60,23 @@ Examples:
   keygate keys create "build server" --expires 90d
   keygate keys create reports --scope api.model.request --model gpt-5-mini --address 10.0.0.0/8
   keygate keys create --type test ci
+  keygate keys create laptop --dpop laptop.jwk
   keygate keys create --service-account nightly-jobs --project "Search team"
   export OPENAI_API_KEY=$(keygate keys create laptop --quiet)`,
     )
     .action(async (name: string | undefined, options: Options) => {
       refuseContradictions(name, options);
+      const cnf = bindingOf(io, options);
       const server = adminServer(io);
       if (options.admin) {
-        return show(
-          io,
-          options,
-          'admin key',
-          await server.post(ADMIN_KEYS, given({ name, ...expiry(options) }), NewKey),
-        );
+        return show(io, options, 'admin key', await createAdminKey(server, name, options, cnf));
       }
       const project = await findProject(server, options.project);
       const kind = `${options.serviceAccount === undefined ? (options.type ?? 'project') : 'service account'} key`;
       const key =
         options.serviceAccount === undefined
-          ? await createProjectKey(server, project, name, options)
-          : await createServiceAccountKey(server, project, options.serviceAccount, name, options);
+          ? await createProjectKey(server, project, name, options, cnf)
+          : await createServiceAccountKey(server, project, options.serviceAccount, name, options, cnf);
       show(io, options, `${kind} in ${project.name}`, key);
     });
 }
@@ -85,13 +87,26 @@ function refuseContradictions(name: string | undefined, options: Options): void 
   };
   const { admin, serviceAccount, type, project, scope, model, address } = options;
   if (admin && (serviceAccount ?? type ?? project ?? scope ?? model ?? address) !== undefined) {
-    refuse('An admin key belongs to the organization: --admin goes only with a name and --expires.');
+    refuse(
+      'An admin key belongs to the organization: --admin goes only with a name, --expires, --dpop and --certificate.',
+    );
   }
   if (serviceAccount !== undefined && (type ?? model ?? address) !== undefined) {
-    refuse("A service account's key can be narrowed by --scope and --expires only.");
+    refuse("A service account's key can be narrowed by --scope, --expires, --dpop and --certificate only.");
   }
   if (serviceAccount === undefined && name === undefined)
     refuse('Give the key a name: keygate keys create NAME.');
+}
+
+/** The published route makes keys that are bound to nothing; keygate's own, bound ones. */
+function createAdminKey(
+  server: Server,
+  name: string | undefined,
+  options: Options,
+  cnf: object | undefined,
+): Promise<NewKey> {
+  const path = cnf === undefined ? ADMIN_KEYS : '/v1/keygate/admin_api_keys';
+  return server.post(path, given({ name, ...expiry(options), cnf }), NewKey);
 }
 
 function createProjectKey(
@@ -99,6 +114,7 @@ function createProjectKey(
   project: Project,
   name: string | undefined,
   options: Options,
+  cnf: object | undefined,
 ): Promise<NewKey> {
   const body = {
     name,
@@ -106,6 +122,7 @@ function createProjectKey(
     scopes: options.scope,
     models: options.model,
     addresses: options.address,
+    cnf,
     ...expiry(options),
   };
   return server.post(`/v1/keygate/projects/${encodeURIComponent(project.id)}/api_keys`, given(body), NewKey);
@@ -118,6 +135,7 @@ async function createServiceAccountKey(
   wanted: string,
   name: string | undefined,
   options: Options,
+  cnf: object | undefined,
 ): Promise<NewKey> {
   const path = `/v1/organization/projects/${encodeURIComponent(project.id)}/service_accounts`;
   const { data } = await server.list(path, ServiceAccount, MOST_LOOKED_THROUGH);
@@ -126,8 +144,9 @@ async function createServiceAccountKey(
     account = await server.post(path, { name: wanted, create_service_account_only: true }, ServiceAccount);
     await server.post(`${path}/${encodeURIComponent(account.id)}`, { role: 'member' }, ServiceAccount);
   }
-  const body = { name, scopes: options.scope, ...expiry(options) };
-  return server.post(`${path}/${encodeURIComponent(account.id)}/api_keys`, given(body), NewKey);
+  const body = { name, scopes: options.scope, cnf, ...expiry(options) };
+  const at = cnf === undefined ? path : path.replace('/organization/', '/keygate/');
+  return server.post(`${at}/${encodeURIComponent(account.id)}/api_keys`, given(body), NewKey);
 }
 
 function expiry(options: Options): { expires_in_seconds?: number } {

@@ -2,7 +2,9 @@
 
 import type { ControlPart } from '../access/control-plane.ts';
 import { certificatesApi } from './certificates/api.ts';
+import { boundKeysApi } from './proof/bound-keys-api.ts';
 import { type WorkloadDeps, workloadIdentityApi } from './workload/api.ts';
+import { ownProvidersApi } from './workload/keygate-api.ts';
 
 export type IdentityDeps = WorkloadDeps;
 
@@ -11,6 +13,8 @@ export function identityPart(deps: IdentityDeps): ControlPart {
     routes(auth) {
       const app = workloadIdentityApi(deps, auth);
       app.route('/', certificatesApi(deps, auth));
+      app.route('/', boundKeysApi(deps, auth));
+      app.route('/', ownProvidersApi(deps, auth));
       return app;
     },
   };

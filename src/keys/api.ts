@@ -17,6 +17,7 @@ import {
 import { listOf, listSchema, PageQuery } from '../access/page.ts';
 import { firstOwner, getActiveProject, getProject, getUser } from '../access/store.ts';
 import { invalidParameter } from '../access/validation.ts';
+import { CnfSchema, confirmationOf } from '../identity/proof/cnf.ts';
 import { ApiError } from '../platform/errors.ts';
 import { changeKey, issueKey, revokeKey } from './issue.ts';
 import {
@@ -153,6 +154,7 @@ const IssueBody = z.strictObject({
   models: ModelsSchema.nullable().default(null),
   addresses: AddressesSchema.nullable().default(null),
   expires_in_seconds: ExpirySchema.nullable().default(null),
+  cnf: CnfSchema.nullable().default(null),
 });
 
 /** keygate's own routes under /v1/keygate/projects/{project_id}/api_keys. */
@@ -200,6 +202,7 @@ export function keygateKeysApi({ store, clock }: ControlPlaneDeps, { admin }: Au
         models: body.models && [...new Set(body.models)],
         addresses,
         expiresInSeconds: body.expires_in_seconds,
+        confirmation: confirmationOf(body.cnf),
       });
       return { value, key: await getKey(tx, { organizationId, projectId }, key.id) };
     });

@@ -4,10 +4,11 @@
 import { z } from '@hono/zod-openapi';
 import { IdSchema, seconds, secondsOrNull, TimestampSchema } from '../access/http.ts';
 import { invalidParameter } from '../access/validation.ts';
+import { CnfSchema, cnfOf } from '../identity/proof/cnf.ts';
 import { canonicalRange } from './addresses.ts';
 import { EXPIRY_SECONDS_MAX, type IssuedKey } from './issue.ts';
 import { ENVIRONMENTS } from './model.ts';
-import { parseList } from './rows.ts';
+import { parseConfirmation, parseList } from './rows.ts';
 import type { OwnedKey } from './store.ts';
 
 /** An IP allowlist's length on the platform. */
@@ -140,6 +141,7 @@ export const KeygateKeySchema = ProjectApiKeySchema.extend({
   models: z.array(z.string()).nullable(),
   addresses: z.array(z.string()).nullable(),
   revoked_at: TimestampSchema.nullable(),
+  cnf: CnfSchema.nullable(),
 }).openapi('KeygateApiKey');
 
 export function keygateKey(key: OwnedKey, nowMs: number): z.infer<typeof KeygateKeySchema> {
@@ -155,6 +157,7 @@ export function keygateKey(key: OwnedKey, nowMs: number): z.infer<typeof Keygate
     models: key.models === null ? null : [...parseList(key.models)],
     addresses: key.addresses === null ? null : [...parseList(key.addresses)],
     revoked_at: secondsOrNull(key.revoked_at),
+    cnf: cnfOf(key.confirmation === null ? null : parseConfirmation(key.confirmation)),
   };
 }
 

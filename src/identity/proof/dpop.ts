@@ -47,7 +47,7 @@ const Claims = z.object({
   htu: z.string().max(4096),
   iat: z.number(),
   ath: z.string().optional(),
-  nonce: z.unknown(),
+  nonce: z.unknown().optional(),
 });
 const Jwk = z.looseObject({ kty: z.string() });
 
