@@ -101,7 +101,11 @@ export async function runServer(config: Config, io: Io): Promise<RunningServer> 
       adminKey: config.bootstrapAdminKey,
       warn: (text) => log.warn(text),
     });
-    const registry = new KeyRegistry({ clock, onError: (error) => log.error('keys', error) });
+    const registry = new KeyRegistry({
+      clock,
+      externalKey: secrets.external.stateOf,
+      onError: (error) => log.error('keys', error),
+    });
     await registry.load(store);
     closing.add(registry.follow(store));
     const proxies = config.trustedProxies.length === 0 ? null : addressRanges(config.trustedProxies);
@@ -176,7 +180,8 @@ export async function runServer(config: Config, io: Io): Promise<RunningServer> 
       closing,
     );
 
-    await keepCredentials({
+    await secrets.external.held.settled();
+    const credentials = await keepCredentials({
       config,
       store,
       secrets,
@@ -185,6 +190,7 @@ export async function runServer(config: Config, io: Io): Promise<RunningServer> 
       projectState: (id) => registry.projectState(id),
       onError: (error) => log.error('credentials', error),
     });
+    secrets.onProjectKey((projectId, held) => credentials.turned(projectId, held));
 
     let draining = false;
     const administration: ControlPlaneDeps = {
@@ -192,13 +198,22 @@ export async function runServer(config: Config, io: Io): Promise<RunningServer> 
       registry,
       clock,
       proofs,
+      externalKeys: secrets.external,
       onError: (error, requestId) => log.error('administration', error, { request_id: requestId }),
     };
     const callable = () => routes.listing(false).map(({ id }) => id);
     const controlPlane = createControlPlane(administration, [
       limitsPart({ ...administration, ...limits, callable, uploadBytes: config.bounds.uploadBytes }),
-      secretsPart({ ...administration, secrets, providers: config.providers.map(({ name }) => name) }),
       notify.part,
+      secretsPart({
+        ...administration,
+        secrets,
+        external: secrets.external,
+        outgoing: reachable,
+        lifetimeMs: config.secrets.keyLifetimeMs,
+        azureVault: config.clouds.azure.endpoints.vault ?? null,
+        providers: config.providers.map(({ name }) => name),
+      }),
       identityPart({ ...administration, outgoing: reachable }),
       controlsPart(administration),
       spendPart(administration, config.spend.account === 'postpaid' ? 'postpaid' : 'undeclared'),

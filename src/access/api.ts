@@ -2,6 +2,9 @@
 // `admin.organization` manages this server.
 
 import { createRoute, z } from '@hono/zod-openapi';
+import type { Attribution } from '../audit/model.ts';
+import { newId, type ProjectId } from '../platform/ids.ts';
+import type { Tx } from '../store/store.ts';
 import {
   type Authentication,
   attribution,
@@ -14,26 +17,35 @@ import {
   ProjectIdSchema,
   replies,
 } from './http.ts';
+import { assertActive } from './model.ts';
 import { ProjectSchema, projectObject, UserSchema, userObject } from './objects.ts';
 import { listOf, listSchema, PageQuery } from './page.ts';
 import {
   archiveProject,
   createProject,
+  getActiveProject,
   getProject,
   getUser,
   listProjects,
   listUsers,
+  noteExternalKey,
   renameProject,
 } from './store.ts';
+import { invalidParameter } from './validation.ts';
 
 /** Of the platform's own service and not of a server of your own: null is taken, a value is refused by name. */
 const notHere = z.null({ error: 'is not supported by this server' }).optional();
-const elsewhere = { external_key_id: notHere, geography: notHere, residency: notHere };
+const elsewhere = {
+  external_key_id: IdSchema.nullable().optional(),
+  geography: notHere,
+  residency: notHere,
+};
 const ProjectPath = z.object({ project_id: ProjectIdSchema });
 const PROJECTS = '/v1/organization/projects';
 const USERS = '/v1/organization/users';
 
-export function projectsApi({ store, clock }: ControlPlaneDeps, { admin }: Authentication): ControlApp {
+export function projectsApi(deps: ControlPlaneDeps, { admin }: Authentication): ControlApp {
+  const { store, clock } = deps;
   const app = newApp();
   const tags = ['Projects'];
 
@@ -62,9 +74,16 @@ export function projectsApi({ store, clock }: ControlPlaneDeps, { admin }: Authe
     responses: replies(ProjectSchema, 'The new project.'),
   });
   app.openapi(create, async (c) => {
-    const { name } = c.req.valid('json');
+    const { name, external_key_id: externalKeyId } = c.req.valid('json');
     const by = attribution(c, clock);
-    return c.json(projectObject(await store.write((tx) => createProject(store, tx, by, { name }))), 200);
+    const id = newId('proj_');
+    const setKey = await keyChange(deps, by, id, externalKeyId ?? undefined);
+    const project = await store.write(async (tx) => {
+      const made = await createProject(store, tx, by, { name, id });
+      return setKey === null ? made : { ...made, external_key_id: await setKey(tx) };
+    });
+    if (setKey !== null) await deps.externalKeys?.ready(id);
+    return c.json(projectObject(project), 200);
   });
 
   const get = createRoute({
@@ -94,11 +113,20 @@ export function projectsApi({ store, clock }: ControlPlaneDeps, { admin }: Authe
   });
   app.openapi(update, async (c) => {
     const { project_id: id } = c.req.valid('param');
-    const { name } = c.req.valid('json');
+    const { name, external_key_id: externalKeyId } = c.req.valid('json');
     const by = attribution(c, clock);
-    const project = name
-      ? await store.write((tx) => renameProject(store, tx, by, id, name))
-      : await getProject(store.db, by.organizationId, id);
+    const now = await getProject(store.db, by.organizationId, id);
+    if (externalKeyId !== undefined) assertActive(now);
+    const setKey =
+      externalKeyId === now.external_key_id ? null : await keyChange(deps, by, id, externalKeyId);
+    if (!name && setKey === null) return c.json(projectObject(now), 200);
+    const project = await store.write(async (tx) => {
+      const named = name
+        ? await renameProject(store, tx, by, id, name)
+        : await getActiveProject(tx, by.organizationId, id);
+      return setKey === null ? named : { ...named, external_key_id: await setKey(tx) };
+    });
+    if (setKey !== null) await deps.externalKeys?.ready(id);
     return c.json(projectObject(project), 200);
   });
 
@@ -117,6 +145,27 @@ export function projectsApi({ store, clock }: ControlPlaneDeps, { admin }: Authe
   });
 
   return app;
+}
+
+/** How a project's external key is changed within the change of the project; null where it is not asked for. */
+async function keyChange(
+  { store, externalKeys }: ControlPlaneDeps,
+  by: Attribution,
+  id: ProjectId,
+  externalKeyId: string | null | undefined,
+): Promise<((tx: Tx) => Promise<string | null>) | null> {
+  if (externalKeyId === undefined) return null;
+  if (externalKeys == null) {
+    throw invalidParameter('external_key_id', "Invalid 'external_key_id': is not supported by this server.");
+  }
+  const set =
+    externalKeyId === null ? null : await externalKeys.prepare(by.organizationId, id, externalKeyId);
+  return async (tx) => {
+    if (set === null) await externalKeys.release(tx, by, id);
+    else await set(tx, by);
+    await noteExternalKey(store, tx, by, id, externalKeyId);
+    return externalKeyId;
+  };
 }
 
 const Emails = z.union([

@@ -8,10 +8,23 @@ import type { Incoming, Proofs } from '../identity/proof/prove.ts';
 import type { Principal } from '../keys/model.ts';
 import type { KeyRegistry } from '../keys/registry.ts';
 import type { Clock } from '../platform/clock.ts';
-import type { ProjectId, RequestId } from '../platform/ids.ts';
-import type { Store } from '../store/store.ts';
+import type { OrganizationId, ProjectId, RequestId } from '../platform/ids.ts';
+import type { Store, Tx } from '../store/store.ts';
 import type { CallerRights } from './permissions.ts';
 import { badRequest } from './validation.ts';
+
+/** How a project gets an external key, and loses it. */
+export interface ExternalKeyAssignment {
+  /** What it gives belongs into the change of the project. Throws 400, 404 or 503 when the key cannot be used. */
+  prepare(
+    organizationId: OrganizationId,
+    projectId: ProjectId,
+    externalKeyId: string,
+  ): Promise<(tx: Tx, by: Attribution) => Promise<void>>;
+  release(tx: Tx, by: Attribution, projectId: ProjectId): Promise<void>;
+  /** Resolves when the change is in effect on this node. */
+  ready(projectId: ProjectId): Promise<void>;
+}
 
 export interface ControlPlaneDeps {
   readonly store: Store;
@@ -19,6 +32,8 @@ export interface ControlPlaneDeps {
   readonly clock: Clock;
   /** Checks what keys must prove beside being known; without it a key that must prove something does not work. */
   readonly proofs?: Proofs;
+  /** Null or left out: this process knows no external keys, and a project cannot be given one. */
+  readonly externalKeys?: ExternalKeyAssignment | null;
   /** Told of faults that the caller only sees as 500 or 503. */
   readonly onError?: (error: unknown, requestId: RequestId) => void;
 }

@@ -13,7 +13,7 @@ export const ProjectSchema = z
     created_at: TimestampSchema,
     archived_at: TimestampSchema.nullable(),
     status: z.enum(['active', 'archived']),
-    external_key_id: z.null(),
+    external_key_id: z.string().nullable(),
   })
   .openapi('Project');
 
@@ -25,7 +25,7 @@ export function projectObject(project: Project): z.infer<typeof ProjectSchema> {
     created_at: seconds(project.created_at),
     archived_at: secondsOrNull(project.archived_at),
     status: project.status,
-    external_key_id: null,
+    external_key_id: project.external_key_id,
   };
 }
 

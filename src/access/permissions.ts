@@ -39,6 +39,9 @@ const WORKLOADS_READ: Rule = ['api.oidc.read', 'api.management.read'];
 const WORKLOADS_WRITE: Rule = ['api.oidc.write', 'api.management.write'];
 const USAGE: Rule = ['api.usage.read', 'api.management.read'];
 
+const EXTERNAL_KEYS_READ: Rule = ['api.management.read', 'api.external_keys.read'];
+const EXTERNAL_KEYS_WRITE: Rule = ['api.management.write', 'api.external_keys.write'];
+
 const ORGANIZATION = '/v1/organization';
 const PROJECT = `${ORGANIZATION}/projects/{project_id}`;
 const OURS = '/v1/keygate';
@@ -171,6 +174,15 @@ export const RULES: Readonly<Record<string, Rule>> = {
   [`GET ${OURS}/budgets/{budget_id}`]: ORGANIZATION_READ,
   [`POST ${OURS}/budgets/{budget_id}`]: ORGANIZATION_WRITE,
   [`DELETE ${OURS}/budgets/{budget_id}`]: ORGANIZATION_WRITE,
+
+  // External keys
+  [`GET ${ORGANIZATION}/external_keys`]: EXTERNAL_KEYS_READ,
+  [`POST ${ORGANIZATION}/external_keys`]: EXTERNAL_KEYS_WRITE,
+  [`GET ${ORGANIZATION}/external_keys/{external_key_id}`]: EXTERNAL_KEYS_READ,
+  [`DELETE ${ORGANIZATION}/external_keys/{external_key_id}`]: EXTERNAL_KEYS_WRITE,
+  [`POST ${ORGANIZATION}/external_keys/{external_key_id}/validate`]: EXTERNAL_KEYS_WRITE,
+  [`POST ${OURS}/external_keys`]: EXTERNAL_KEYS_WRITE,
+  [`GET ${OURS}/external_keys/{external_key_id}`]: EXTERNAL_KEYS_READ,
 
   // Secrets: what holds a provider's account is the organization's alone, a project's own credentials included
   [`GET ${OURS}/secrets`]: ORGANIZATION_READ,

@@ -21,6 +21,9 @@ export async function getProject(
   return project;
 }
 
+/** The project of this organization, if there is one. */
+export const findProjectIn = findProject;
+
 function findProject(db: Db | Tx, organizationId: OrganizationId, id: string): Promise<Project | undefined> {
   return db
     .selectFrom('projects')
@@ -65,9 +68,14 @@ export async function createProject(
   store: Store,
   tx: Tx,
   by: Attribution,
-  order: { readonly name: string; readonly environment?: Environment; readonly isDefault?: boolean },
+  order: {
+    readonly name: string;
+    readonly environment?: Environment;
+    readonly isDefault?: boolean;
+    readonly id?: ProjectId;
+  },
 ): Promise<Project & { readonly id: ProjectId }> {
-  const id = newId('proj_');
+  const id = order.id ?? newId('proj_');
   const project = {
     id,
     organization_id: by.organizationId,
@@ -77,6 +85,7 @@ export async function createProject(
     is_default: order.isDefault ? 1 : 0,
     created_at: by.at,
     archived_at: null,
+    external_key_id: null,
   } satisfies Project;
   await tx.insertInto('projects').values(project).execute();
   await append(tx, {
@@ -111,6 +120,23 @@ export async function renameProject(
   });
   await store.announce(tx, 'project', id, by.at);
   return { ...project, name };
+}
+
+/** Notes that a project's external key was set or taken away; the change itself was made in this transaction. */
+export async function noteExternalKey(
+  store: Store,
+  tx: Tx,
+  by: Attribution,
+  id: ProjectId,
+  externalKeyId: string | null,
+): Promise<void> {
+  await append(tx, {
+    by,
+    projectId: id,
+    type: 'project.updated',
+    payload: { id, changes_requested: { external_key_id: externalKeyId } },
+  });
+  await store.announce(tx, 'project', id, by.at);
 }
 
 /** Archives for good; its keys stop with it. An archived project stays as it is. */

@@ -70,6 +70,9 @@ export type AuditEventType =
   | 'credits.expired'
   | 'external_key.registered'
   | 'external_key.removed'
+  /** keygate's own: on one node, a project's external key may be used (again), or may not. */
+  | 'external_key.held'
+  | 'external_key.lost'
   | 'external_storage.registered'
   | 'external_storage.removed'
   /** keygate's own: a named secret was set, set anew or removed, and opened by a node for its own use. */

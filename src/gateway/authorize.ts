@@ -42,7 +42,8 @@ export function authorize(call: Call, rights: Rights, resume: Resume): Verdict {
     checkAddress(call, principal, rights.proxies) ??
     checkOperation(principal, operation);
   if (refusal !== null) return refusal;
-  const { controls } = principal.project;
+  const { controls, externalKey } = principal.project;
+  if (externalKey !== null && externalKey.refusal !== null) return externalKey.refusal;
   if (controls !== null) {
     const held = hold(call, principal, controls, rights.pseudonyms);
     if (held !== null) return held;

@@ -4,6 +4,7 @@ import type { Rights } from '../access/permission-names.ts';
 import type { Controls } from '../controls/controls.ts';
 import type { OrganizationSettings, ProjectSettings } from '../controls/settings.ts';
 import type { Trust } from '../identity/certificates/trust.ts';
+import type { ApiError } from '../platform/errors.ts';
 import type { KeyId, OrganizationId, ProjectId } from '../platform/ids.ts';
 
 export type KeyType = 'project' | 'service_account' | 'admin' | 'test';
@@ -21,6 +22,12 @@ export interface OrganizationState {
   addresses: AddressRanges | null;
   /** Whose client certificates calls must come with; null: none is asked for. */
   trust: Trust | null;
+}
+
+/** Whether a project's external key may be used at the moment. */
+export interface KeyState {
+  /** What calls are answered while it may not. */
+  readonly refusal: ApiError | null;
 }
 
 /**
@@ -41,6 +48,8 @@ export interface ProjectState {
   credentials: ReadonlyMap<string, string> | null;
   /** Whose client certificates its calls must come with, beside what its organization asks; null: none. */
   trust: Trust | null;
+  /** The customer's key that its content is sealed with; null: it has none. */
+  externalKey: KeyState | null;
 }
 
 /**

@@ -15,13 +15,14 @@ import { AccessBook } from '../access/book.ts';
 import { effectiveRights } from '../access/intersect.ts';
 import { NO_RIGHTS } from '../access/permission-names.ts';
 import type { Clock } from '../platform/clock.ts';
+import { unavailable } from '../platform/errors.ts';
 import type { KeyId, ProjectId } from '../platform/ids.ts';
 import type { Change, KeyRow, Store } from '../store/store.ts';
 import { digestKey } from './format.ts';
 import { LastUsed } from './last-used.ts';
 import type { Credential, Principal, ProjectState } from './model.ts';
 import { EntryReader } from './rows.ts';
-import { States } from './states.ts';
+import { type ExternalKeyState, States } from './states.ts';
 import { type CurrentKey, keysById, keysByOwner } from './store.ts';
 import { KeyTable, type OwnerAccess, type Profile } from './table.ts';
 
@@ -37,6 +38,8 @@ export interface KeyRegistryOptions {
   /** Told when last-used times could not be written; they are kept and tried again a minute later. */
   readonly onError?: (error: unknown) => void;
   readonly every?: Every;
+  /** Without it, a project with an external key does not work. */
+  readonly externalKey?: ExternalKeyState;
 }
 
 /** Something that knows keys which are not stored as such: access tokens, sessions. */
@@ -51,7 +54,7 @@ export class KeyRegistry {
   /** Who has which roles and is in which groups. */
   readonly access = new AccessBook();
   readonly #keys = new KeyTable((profile, ownerId) => this.#accessOf(profile, ownerId));
-  readonly #states = new States();
+  readonly #states: States;
   readonly #reader = new EntryReader();
   #resolved = new WeakMap<Credential, Principal>();
   readonly #lastUsed = new LastUsed();
@@ -62,6 +65,7 @@ export class KeyRegistry {
     this.#clock = options.clock;
     this.#onError = options.onError ?? (() => {});
     this.#every = options.every ?? everyMs;
+    this.#states = new States(options.externalKey ?? keyless);
   }
 
   /** How many keys are held. */
@@ -216,6 +220,10 @@ function digestOf(row: KeyRow): string {
   scratch.write(row[1], 'hex');
   return scratch.toString('latin1');
 }
+
+/** Nothing here unwraps keys: what has one stays dark. */
+const keyless: ExternalKeyState = (_, externalKeyId) =>
+  externalKeyId === null ? null : { refusal: unavailable('External keys cannot be used by this process.') };
 
 function everyMs(ms: number, work: () => void): () => void {
   const timer = setInterval(work, ms).unref();

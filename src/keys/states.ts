@@ -11,8 +11,11 @@ import { type ActiveCertificates, activeCertificates } from '../identity/certifi
 import { trustOf } from '../identity/certificates/trust.ts';
 import type { OrganizationId, ProjectId } from '../platform/ids.ts';
 import type { Db } from '../store/store.ts';
-import type { OrganizationState, ProjectState } from './model.ts';
+import type { KeyState, OrganizationState, ProjectState } from './model.ts';
 import { projectStates, type StoredProject } from './store.ts';
+
+/** The state of a project's external key, by the key that it has now. */
+export type ExternalKeyState = (project: ProjectState, externalKeyId: string | null) => KeyState | null;
 
 export class States {
   readonly #organizations = new Map<
@@ -21,6 +24,12 @@ export class States {
   >();
   readonly #unread = new Set<string>();
   readonly #projects = new Map<string, ProjectState>();
+
+  readonly #externalKey: ExternalKeyState;
+
+  constructor(externalKey: ExternalKeyState) {
+    this.#externalKey = externalKey;
+  }
 
   /** The project of this id, if it was named before. */
   known(projectId: string): ProjectState | undefined {
@@ -54,6 +63,7 @@ export class States {
       controls: null,
       credentials: null,
       trust: null,
+      externalKey: null,
     };
     projects.add(project);
     return project;
@@ -89,8 +99,9 @@ export class States {
   }
 
   #keepProjects(read: readonly StoredProject[], certificates: ActiveCertificates): void {
-    for (const { id, organizationId, active, environment, settings } of read) {
+    for (const { id, organizationId, active, environment, settings, externalKeyId } of read) {
       const project = this.project(id, organizationId);
+      project.externalKey = this.#externalKey(project, externalKeyId);
       project.environment = environment;
       project.settings = settings;
       project.controls = controlsOf(settings, project.organization.settings);

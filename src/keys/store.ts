@@ -26,6 +26,7 @@ export interface StoredProject {
   readonly active: boolean;
   readonly environment: Environment;
   readonly settings: ProjectSettings | null;
+  readonly externalKeyId: string | null;
 }
 
 const PAGE = 1000;
@@ -93,7 +94,7 @@ export async function* projectStates(db: Db, ids?: readonly string[]): AsyncGene
   for (let after = ''; ; ) {
     let query = db
       .selectFrom('projects')
-      .select(['id', 'organization_id', 'status', 'environment'])
+      .select(['id', 'organization_id', 'status', 'environment', 'external_key_id'])
       .where('id', '>', after);
     if (ids !== undefined) query = query.where('id', 'in', ids);
     const projects = await query.orderBy('id').limit(PAGE).execute();
@@ -107,6 +108,7 @@ export async function* projectStates(db: Db, ids?: readonly string[]): AsyncGene
       active: project.status === 'active',
       environment: project.environment,
       settings: readProjectSettings(settings.get(project.id) ?? []),
+      externalKeyId: project.external_key_id,
     }));
     after = last.id;
   }

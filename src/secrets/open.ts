@@ -6,11 +6,13 @@ import { CloudIdentity, sealedKeysColumn } from '../clouds/identity.ts';
 import { type Clouds, openClouds } from '../clouds/open.ts';
 import type { CloudsConfig, SecretsConfig } from '../config/model.ts';
 import type { Clock } from '../platform/clock.ts';
-import type { OrganizationId } from '../platform/ids.ts';
+import type { OrganizationId, ProjectId } from '../platform/ids.ts';
 import type { Log } from '../platform/log.ts';
 import type { Outgoing } from '../platform/outgoing.ts';
 import { systemCode } from '../store/data-folder.ts';
 import type { Store } from '../store/store.ts';
+import { type ExternalKeys, openExternalKeys } from './external/open.ts';
+import { contentKeysColumn } from './external/store.ts';
 import { LiveSecrets, type ReadSecret } from './live.ts';
 import { namedSecretsColumn, type Owner, SecretReader } from './named.ts';
 import { readRemote } from './remote.ts';
@@ -25,6 +27,9 @@ export interface OpenSecrets {
   readonly live: LiveSecrets;
   readonly named: SecretReader;
   readonly clouds: Clouds;
+  readonly external: ExternalKeys;
+  /** Told when a project's external key may be used (again), or may not. Must not write. */
+  onProjectKey(notice: (projectId: ProjectId, held: boolean) => void): void;
   /** Everything that is sealed in the store: whoever keeps more adds to it. */
   readonly columns: SealedColumn[];
   /** A named secret was set or removed on this node: it is in effect when this resolves. */
@@ -56,8 +61,24 @@ export async function openSecrets(options: OpenSecretsOptions): Promise<OpenSecr
     previous: config.previousRootKey,
     warn: (message) => log.warn(message),
   });
-  const seals = new Seals({
+  const keyNotices: ((projectId: ProjectId, held: boolean) => void)[] = [];
+  const external: ExternalKeys = openExternalKeys(
+    {
+      store,
+      clouds: () => clouds,
+      lifetimeMs: config.keyLifetimeMs,
+      clock,
+      node: options.node,
+      log,
+      turned: (projectId, held) => {
+        for (const notice of keyNotices) notice(projectId, held);
+      },
+    },
+    () => seals,
+  );
+  const seals: Seals = new Seals({
     roots,
+    content: external.held,
     alarm: ({ organizationId, projectId, purpose, id }, error) =>
       log.error('secrets', error, {
         organization_id: organizationId,
@@ -68,7 +89,7 @@ export async function openSecrets(options: OpenSecretsOptions): Promise<OpenSecr
       }),
   });
   const identity = new CloudIdentity(store, seals, clock, options.clouds.issuer);
-  const clouds = openClouds(options.clouds, options.outgoing, identity, clock);
+  const clouds: Clouds = openClouds(options.clouds, options.outgoing, identity, clock);
   const named = new SecretReader(store, seals, options.node, () => clock.now());
   const read: ReadSecret = async (reference) => {
     switch (reference.scheme) {
@@ -108,11 +129,14 @@ export async function openSecrets(options: OpenSecretsOptions): Promise<OpenSecr
     live,
     named,
     clouds,
-    columns: [namedSecretsColumn, sealedKeysColumn],
+    external,
+    onProjectKey: (notice) => keyNotices.push(notice),
+    columns: [namedSecretsColumn, sealedKeysColumn, contentKeysColumn],
     changed,
     onProjectCredential: (notice) => notices.push(notice),
     close: async () => {
       live.close();
+      external.close();
       await stop();
     },
   };

@@ -4,6 +4,8 @@ export interface SecretsTables {
   root_keys: RootKeyTable;
   sealed_secrets: SealedSecretTable;
   sealed_keys: SealedKeyTable;
+  external_keys: ExternalKeyTable;
+  content_keys: ContentKeyTable;
 }
 
 /** Which root keys seal this store: ids only, the keys themselves are never here. */
@@ -34,5 +36,29 @@ export interface SealedKeyTable {
   name: string;
   id: string;
   sealed: Uint8Array;
+  created_at: number;
+}
+
+/** Keys in customers' own key services. */
+export interface ExternalKeyTable {
+  id: string;
+  organization_id: string;
+  name: string;
+  type: 'aws' | 'gcp' | 'azure' | 'oci' | 'vault';
+  purpose: 'ekm' | 'psp_decryption';
+  /** JSON: what leads to the key, by its type. */
+  config: string;
+  created_at: number;
+}
+
+/** Keys of projects' content. */
+export interface ContentKeyTable {
+  /** 32 hexadecimal digits. */
+  id: string;
+  organization_id: string;
+  project_id: string;
+  external_key_id: string;
+  /** The key as its external key wrapped it, sealed with the root key. */
+  wrapped: Uint8Array;
   created_at: number;
 }

@@ -59,6 +59,8 @@ export interface ProjectTable {
   is_default: 0 | 1;
   created_at: number;
   archived_at: number | null;
+  /** The customer's key that its content is sealed with; null: the installation's root key. */
+  external_key_id: string | null;
 }
 
 export interface UserTable {

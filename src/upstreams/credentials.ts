@@ -23,8 +23,8 @@ export interface CredentialDeps {
 }
 
 export interface Credentials {
-  /** Reads a project's own credentials again: its key is to be had again, or one was set. */
-  reload(projectId: ProjectId): Promise<void>;
+  /** A project's key is to be had again, or not: its own credentials are read again, or forgotten. */
+  turned(projectId: ProjectId, held: boolean): void;
 }
 
 /** Resolves when every credential was read, or could not be. */
@@ -43,7 +43,14 @@ export async function keepCredentials(deps: CredentialDeps): Promise<Credentials
     }),
     loadProjects(deps).catch(deps.onError),
   ]);
-  return { reload };
+  return {
+    turned(projectId, held) {
+      const state = deps.projectState(projectId);
+      if (!held && state !== undefined) state.credentials = null;
+      // It writes to the audit log, which a notice may not: it is done afterwards.
+      if (held) setImmediate(() => void reload(projectId).catch(deps.onError));
+    },
+  };
 }
 
 /** Opens the own credentials of one project, or of all, and puts them where the road finds them. */

@@ -6,7 +6,7 @@ import { States } from '../../src/keys/states.ts';
 import { type KeyEntry, KeyTable, type OwnerAccess, type Profile } from '../../src/keys/table.ts';
 import type { KeyId, OrganizationId } from '../../src/platform/ids.ts';
 
-const states = new States();
+const states = new States(() => null);
 
 const profiles: Profile[] = [0, 1, 2].map((n) => ({
   type: 'project',

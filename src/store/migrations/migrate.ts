@@ -22,6 +22,7 @@ import { up as confirmation } from './0101-confirmation.ts';
 import { up as certificates } from './0102-certificates.ts';
 import { up as secrets } from './0110-secrets.ts';
 import { up as signingKeys } from './0111-signing-keys.ts';
+import { up as externalKeys } from './0112-external-keys.ts';
 
 const TABLE = 'keygate_migration';
 
@@ -43,6 +44,7 @@ export const STEPS: Steps = {
   '0102_certificates': certificates,
   '0110_secrets': secrets,
   '0111_signing_keys': signingKeys,
+  '0112_external_keys': externalKeys,
 };
 
 export type Steps = Readonly<Record<string, (db: Kysely<unknown>, kind: Store['kind']) => Promise<void>>>;
