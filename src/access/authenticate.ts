@@ -4,8 +4,9 @@
 import { createMiddleware } from 'hono/factory';
 import { routePath } from 'hono/route';
 import { RefusalLog } from '../audit/refusals.ts';
+import { addressRefusal } from '../keys/allowed-address.ts';
 import { presentedKey } from '../keys/authorization.ts';
-import { addressNotAllowed, incorrectKey, mismatchedOrganization } from '../keys/errors.ts';
+import { incorrectKey, mismatchedOrganization } from '../keys/errors.ts';
 import { parseKey } from '../keys/format.ts';
 import type { Principal } from '../keys/model.ts';
 import type { KeyRegistry } from '../keys/registry.ts';
@@ -71,8 +72,8 @@ async function principalOf(
   if (!parsed.ok) throw incorrectKey(presented, parsed.reason);
   const principal = registry.find(presented);
   if (principal === undefined) throw incorrectKey(presented);
-  if (principal.addresses !== null && !principal.addresses.includes(c.env.remoteAddress))
-    throw addressNotAllowed();
+  const elsewhere = addressRefusal(principal, c.env.remoteAddress);
+  if (elsewhere !== null) throw elsewhere;
   if (principal.confirmation !== null) {
     const { incoming } = c.env;
     const refusal =

@@ -114,6 +114,22 @@ export const RULES: Readonly<Record<string, Rule>> = {
   [`GET ${PROJECT}/data_retention`]: PROJECT_READ,
   [`POST ${PROJECT}/data_retention`]: ORGANIZATION_WRITE,
 
+  // Where calls may come from: its owners' alone, as on the platform
+  [`GET ${OURS}/ip_allowlists`]: ORGANIZATION_READ,
+  [`POST ${OURS}/ip_allowlists`]: ORGANIZATION_WRITE,
+  [`GET ${OURS}/ip_allowlists/{allowlist_id}`]: ORGANIZATION_READ,
+  [`POST ${OURS}/ip_allowlists/{allowlist_id}`]: ORGANIZATION_WRITE,
+  [`DELETE ${OURS}/ip_allowlists/{allowlist_id}`]: ORGANIZATION_WRITE,
+  [`POST ${OURS}/ip_allowlists/{allowlist_id}/activate`]: ORGANIZATION_WRITE,
+  [`POST ${OURS}/ip_allowlists/{allowlist_id}/deactivate`]: ORGANIZATION_WRITE,
+  [`GET ${OUR_PROJECT}/ip_allowlists`]: ORGANIZATION_READ,
+  [`POST ${OUR_PROJECT}/ip_allowlists`]: ORGANIZATION_WRITE,
+  [`GET ${OUR_PROJECT}/ip_allowlists/{allowlist_id}`]: ORGANIZATION_READ,
+  [`POST ${OUR_PROJECT}/ip_allowlists/{allowlist_id}`]: ORGANIZATION_WRITE,
+  [`DELETE ${OUR_PROJECT}/ip_allowlists/{allowlist_id}`]: ORGANIZATION_WRITE,
+  [`POST ${OUR_PROJECT}/ip_allowlists/{allowlist_id}/activate`]: ORGANIZATION_WRITE,
+  [`POST ${OUR_PROJECT}/ip_allowlists/{allowlist_id}/deactivate`]: ORGANIZATION_WRITE,
+
   // Usage and costs
   [`GET ${ORGANIZATION}/usage/completions`]: USAGE,
   [`GET ${ORGANIZATION}/usage/embeddings`]: USAGE,

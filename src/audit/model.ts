@@ -8,6 +8,11 @@ export type AuditEventType =
   /** keygate's own use of it: the usage tier that was reached, or pinned. */
   | 'organization.updated'
   | 'user.added'
+  | 'ip_allowlist.created'
+  | 'ip_allowlist.updated'
+  | 'ip_allowlist.deleted'
+  | 'ip_allowlist.config.activated'
+  | 'ip_allowlist.config.deactivated'
   | 'user.updated'
   | 'user.deleted'
   | 'invite.sent'

@@ -2,6 +2,7 @@
 
 import type { ControlPart } from '../access/control-plane.ts';
 import type { ControlPlaneDeps } from '../access/http.ts';
+import { allowlistsApi } from './allowlists-api.ts';
 import { hostedToolsApi, modelPermissionsApi, serviceTiersApi } from './permissions-api.ts';
 import { keygateProjectsApi } from './projects-api.ts';
 import { dataRetentionApi } from './retention-api.ts';
@@ -14,6 +15,7 @@ export function controlsPart(deps: ControlPlaneDeps): ControlPart {
       app.route('/', serviceTiersApi(deps, auth));
       app.route('/', dataRetentionApi(deps, auth));
       app.route('/', keygateProjectsApi(deps, auth));
+      app.route('/', allowlistsApi(deps, auth));
       return app;
     },
   };

@@ -1,8 +1,9 @@
 // Lets an admin key through to what is on the administration side of the gateway itself (/metrics).
 
 import type { Incoming, Proofs } from '../identity/proof/prove.ts';
+import { addressRefusal } from '../keys/allowed-address.ts';
 import { presentedKey } from '../keys/authorization.ts';
-import { addressNotAllowed, incorrectKey, missingScope } from '../keys/errors.ts';
+import { incorrectKey, missingScope } from '../keys/errors.ts';
 import { parseKey } from '../keys/format.ts';
 import type { KeyRegistry } from '../keys/registry.ts';
 import { ApiError } from '../platform/errors.ts';
@@ -31,7 +32,8 @@ export function authenticateAdmin(
     if (!parsed.ok) return incorrectKey(presented, parsed.reason);
     const principal = keys.find(presented);
     if (principal === undefined) return incorrectKey(presented);
-    if (principal.addresses !== null && !principal.addresses.includes(address)) return addressNotAllowed();
+    const elsewhere = addressRefusal(principal, address);
+    if (elsewhere !== null) return elsewhere;
     const { confirmation } = principal;
     if (confirmation?.kind === 'dpop') return unsuited();
     const unproved = confirmation && proofs.boundTo(confirmation, proofs.certificateOf(incoming));

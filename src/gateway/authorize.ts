@@ -4,12 +4,8 @@
 
 import type { Pseudonyms } from '../controls/pseudonyms.ts';
 import { plainAddress } from '../keys/addresses.ts';
-import {
-  addressNotAllowed,
-  mismatchedOrganization,
-  mismatchedProject,
-  missingScope,
-} from '../keys/errors.ts';
+import { addressRefusal, isBoundToAddresses } from '../keys/allowed-address.ts';
+import { mismatchedOrganization, mismatchedProject, missingScope } from '../keys/errors.ts';
 import type { AddressRanges, Principal, ProjectState } from '../keys/model.ts';
 import { ApiError } from '../platform/errors.ts';
 import type { PromptLog } from '../prompts/log.ts';
@@ -72,22 +68,12 @@ function checkHeaders(call: Call, principal: ProjectPrincipal): ApiError | null 
   return null;
 }
 
-/** The key's own ranges, its project's lists and its organization's: the caller must be in each that there is. */
-function checkAddress(
-  call: Call,
-  principal: ProjectPrincipal,
-  proxies: AddressRanges | null,
-): ApiError | null {
-  const own = principal.addresses;
-  const projects = principal.project.controls?.addresses ?? null;
-  const organizations = principal.organization.addresses;
-  if (own === null && projects === null && organizations === null) return null;
+function checkAddress(call: Call, principal: Principal, proxies: AddressRanges | null): ApiError | null {
+  if (!isBoundToAddresses(principal)) return null;
   // A batch's lines come from nowhere: the address was checked when the batch was made.
   if (call.order !== null) return null;
   const address = callerAddressOf(call.peer.socket.remoteAddress, call.head.forwardedFor, proxies);
-  if (own !== null && !own.includes(address)) return addressNotAllowed();
-  if (projects !== null && !projects.includes(address)) return addressNotAllowed('project');
-  return organizations === null || organizations.includes(address) ? null : addressNotAllowed('organization');
+  return addressRefusal(principal, address);
 }
 
 /**

@@ -16,6 +16,7 @@ export type BudgetId = Brand<string, 'BudgetId'>;
 export type LeaseId = Brand<string, 'LeaseId'>;
 export type SpendAlertId = Brand<string, 'SpendAlertId'>;
 export type CreditGrantId = Brand<string, 'CreditGrantId'>;
+export type AllowlistId = Brand<string, 'AllowlistId'>;
 export type PaymentId = Brand<string, 'PaymentId'>;
 export type CertificateId = Brand<string, 'CertificateId'>;
 export type WorkloadProviderId = Brand<string, 'WorkloadProviderId'>;
@@ -47,6 +48,7 @@ interface IdKinds {
   lease_: LeaseId;
   alert_: SpendAlertId;
   pay_: PaymentId;
+  ipal_: AllowlistId;
   cert_: CertificateId;
   'file-': FileId;
   upload_: UploadId;
