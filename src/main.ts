@@ -10,6 +10,7 @@ import { type ControlPlaneDeps, createControlPlane } from './access/control-plan
 import { type OpenBatches, openBatches } from './batches/open.ts';
 import type { Config } from './config/model.ts';
 import { controlsPart } from './controls/control-part.ts';
+import { noticeEnvironments } from './controls/environments.ts';
 import { openPseudonyms, type Pseudonyms } from './controls/pseudonyms.ts';
 import { authenticateAdmin } from './gateway/administration.ts';
 import { callerAddressOf } from './gateway/authorize.ts';
@@ -157,6 +158,7 @@ export async function runServer(config: Config, io: Io): Promise<RunningServer> 
       onError: (error) => log.error('notify', error),
     });
     closing.add(() => notify.close());
+    for (const notice of await noticeEnvironments(store, config)) log.warn(notice);
     const pseudonyms = await openPseudonyms(store);
     const batches = openBatches({
       config,
@@ -215,7 +217,7 @@ export async function runServer(config: Config, io: Io): Promise<RunningServer> 
         providers: config.providers.map(({ name }) => name),
       }),
       identityPart({ ...administration, outgoing: reachable }),
-      controlsPart(administration),
+      controlsPart({ ...administration, pseudonyms }),
       spendPart(administration, config.spend.account === 'postpaid' ? 'postpaid' : 'undeclared'),
     ]);
     const doors: Doors = {

@@ -40,6 +40,8 @@ const elsewhere = {
   geography: notHere,
   residency: notHere,
 };
+/** A server of your own keeps everything where it runs: no region of the platform's is promised. */
+const Residency = z.literal('GLOBAL', { error: 'is not supported by this server' }).nullable().optional();
 const ProjectPath = z.object({ project_id: ProjectIdSchema });
 const PROJECTS = '/v1/organization/projects';
 const USERS = '/v1/organization/users';
@@ -70,7 +72,7 @@ export function projectsApi(deps: ControlPlaneDeps, { admin }: Authentication): 
     path: PROJECTS,
     tags,
     middleware: [admin] as const,
-    request: { body: jsonBody(z.strictObject({ name: NameSchema, ...elsewhere })) },
+    request: { body: jsonBody(z.strictObject({ name: NameSchema, ...elsewhere, residency: Residency })) },
     responses: replies(ProjectSchema, 'The new project.'),
   });
   app.openapi(create, async (c) => {

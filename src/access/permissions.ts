@@ -113,6 +113,7 @@ export const RULES: Readonly<Record<string, Rule>> = {
   [`POST ${ORGANIZATION}/data_retention`]: ORGANIZATION_WRITE,
   [`GET ${PROJECT}/data_retention`]: PROJECT_READ,
   [`POST ${PROJECT}/data_retention`]: ORGANIZATION_WRITE,
+  [`POST ${OUR_PROJECT}/end_users/pseudonym`]: PROJECT_READ,
 
   // Where calls may come from: its owners' alone, as on the platform
   [`GET ${OURS}/ip_allowlists`]: ORGANIZATION_READ,

@@ -41,13 +41,19 @@ export function noticeExposure(config: Config, notices: string[]): void {
   }
 }
 
-/**
- * Once an administrator tells environments apart, one credential that serves both development and production undoes
- * it: whoever develops spends, and reads, with production's.
- */
+/** Told once an administrator tells environments apart. */
 export function noticeSharedCredentials(config: Config, notices: string[]): void {
   const { providers, models } = config;
   if (![...providers, ...models].some(({ environments }) => environments !== null)) return;
+  notices.push(...sharedCredentials(config));
+}
+
+/**
+ * One credential that serves both development and production undoes what environments are for: whoever develops spends,
+ * and reads, with production's.
+ */
+export function sharedCredentials({ providers }: Config): string[] {
+  const notices: string[] = [];
   const byCredential = new Map<string, ProviderConfig[]>();
   for (const provider of providers) {
     const { credential, credentialFrom } = provider;
@@ -65,6 +71,7 @@ export function noticeSharedCredentials(config: Config, notices: string[]): void
         'a credential of its own, and say in environments which projects may use it.',
     );
   }
+  return notices;
 }
 
 /** A misspelt variable would be silently without effect. Credentials may have any name, so it is only told. */

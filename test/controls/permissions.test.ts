@@ -368,8 +368,23 @@ describe('an archived project', () => {
       admin.dataRetention.update(id, { retention_type: 'none' }),
       admin.update(id, { name: 'new' }),
       admin.serviceAccounts.create(id, { name: 'bot' }),
+      admin.spendLimit.update(id, { currency: 'USD', interval: 'month', threshold_amount: 100 }),
+      admin.rateLimits.updateRateLimit('rl-m', { project_id: id, max_requests_per_1_minute: 1 }),
     ]) {
       await expect(change).rejects.toMatchObject({ status: 400, param: 'project_id' });
+    }
+    const ours = `/v1/keygate/projects/${id}`;
+    for (const [path, body] of [
+      [ours, { environment: 'staging' }],
+      [`${ours}/api_keys`, { name: 'key' }],
+      [`${ours}/ip_allowlists`, { name: 'list', allowed_ips: ['10.0.0.1'] }],
+    ] as const) {
+      const { status, body: reply } = await server.admin('POST', path, body);
+      expect({ path, status, param: Object(reply['error']).param }).toEqual({
+        path,
+        status: 400,
+        param: 'project_id',
+      });
     }
   });
 });

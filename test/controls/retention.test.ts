@@ -367,6 +367,26 @@ describe('zero data retention on the road', () => {
     });
   });
 
+  it('tells end users apart by a pseudonym, which an administrator who knows a name can ask for', async () => {
+    const running = await run(embedded, LIMITS);
+    const { server, admin, place } = running;
+    await admin.projects.dataRetention.update(server.projectId, {
+      retention_type: 'enhanced_modified_abuse_monitoring',
+    });
+    await countEndUsers(running, server.projectId);
+    await server.client.chat.completions.create({ model: 'm', messages: [], user: 'ada@example.com' });
+    const path = `/v1/keygate/projects/${server.projectId}/end_users/pseudonym`;
+    const { body } = await server.admin('POST', path, { end_user: 'ada@example.com' });
+    expect(body).toMatchObject({ pseudonym: expect.stringMatching(/^anon_[\w-]{22}$/) });
+    const other = await server.admin('POST', path, { end_user: 'bob@example.com' });
+    await server.stop();
+    const kept = await tablesOf(place);
+    expect(found(['ada@example.com', String(other.body['pseudonym'])], kept)).toEqual([]);
+    expect(found([String(body['pseudonym'])], kept)).toContain(
+      `${body['pseudonym']} in table escrow_accounts`,
+    );
+  });
+
   it('when it is enhanced, refuses what would have the provider keep content, by name', async () => {
     const { server, admin, upstream } = await run(embedded);
     await admin.projects.dataRetention.update(server.projectId, {
