@@ -77,6 +77,17 @@ async function createBatch({ store, clock }: BatchesParts, { owner, json }: Kept
       'input_file_id',
       `Invalid 'input_file_id': the file was uploaded with purpose '${file.purpose}', not 'batch'.`,
     );
+  const key = await store.db
+    .selectFrom('api_keys')
+    .select('id')
+    .where('id', '=', owner.keyId)
+    .executeTakeFirst();
+  if (key === undefined)
+    throw new ApiError(
+      403,
+      'A batch runs for longer than an access token lives: make it with an API key of the project.',
+      { code: 'api_key_required' },
+    );
   const row: BatchRow = {
     id: newId('batch_'),
     organization_id: owner.organizationId,

@@ -37,6 +37,9 @@ export class BatchWorker {
 
   async start(): Promise<void> {
     const { store } = this.#parts;
+    // Nobody else can hold what is in an embedded database: a lease there is that of a process that was killed.
+    if (store.kind === 'sqlite')
+      await store.db.updateTable('batches').set({ lease: null, lease_until: null }).execute();
     this.#unfollow = store.follow(await store.lastChange(), (changes) => {
       const ids = new Set(changes.filter(({ kind }) => kind === 'batch').map(({ objectId }) => objectId));
       if (ids.size === 0) return;

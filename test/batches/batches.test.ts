@@ -4,9 +4,9 @@
 import OpenAI, { BadRequestError, NotFoundError, toFile } from 'openai';
 import type { Batch, BatchCreateParams } from 'openai/resources/batches';
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
-import { z } from 'zod';
 import { oneProvider, startTestServer, type TestServer } from '../harness/server.ts';
 import { chatReply, completion, sendJson, startUpstream, type Upstream } from '../harness/upstream.ts';
+import { ended as batchEnded, chatLine, linesIn as readLines, startBatch } from './running.ts';
 
 const PRICES = `prices:
   - {provider: mock, models: ["m-*"], input: "2", output: "10"}
@@ -35,62 +35,11 @@ beforeEach(() => {
 });
 
 const clientOf = (apiKey: string) => new OpenAI({ baseURL: `${server.url}/v1`, apiKey, maxRetries: 0 });
-const chat = (n: number, body: object = {}, url = '/v1/chat/completions') => ({
-  custom_id: `line-${n}`,
-  method: 'POST',
-  url,
-  body: { model: 'm-1', messages: [{ role: 'user', content: `question ${n}` }], ...body },
-});
-
-async function upload(lines: readonly unknown[], client = server.client): Promise<string> {
-  const text = lines.map((line) => (typeof line === 'string' ? line : JSON.stringify(line))).join('\n');
-  const file = await client.files.create({
-    file: await toFile(Buffer.from(`${text}\n`), 'in.jsonl'),
-    purpose: 'batch',
-  });
-  return file.id;
-}
-
-async function start(
-  lines: readonly unknown[],
-  more: Partial<BatchCreateParams> = {},
-  client = server.client,
-): Promise<Batch> {
-  return await client.batches.create({
-    input_file_id: await upload(lines, client),
-    endpoint: '/v1/chat/completions',
-    completion_window: '24h',
-    ...more,
-  });
-}
-
-const OVER: readonly string[] = ['completed', 'failed', 'expired', 'cancelled'];
-
-async function ended({ id }: Batch, client = server.client): Promise<Batch> {
-  for (;;) {
-    const batch = await client.batches.retrieve(id);
-    if (OVER.includes(batch.status)) return batch;
-    await new Promise((resolve) => setTimeout(resolve, 30));
-  }
-}
-
-const Line = z.strictObject({
-  id: z.string().regex(/^batch_req_/),
-  custom_id: z.string(),
-  response: z
-    .strictObject({ status_code: z.int(), request_id: z.string().regex(/^req_/), body: z.looseObject({}) })
-    .nullable(),
-  error: z.strictObject({ code: z.string(), message: z.string() }).nullable(),
-});
-
-async function linesIn(fileId: string | null | undefined, client = server.client) {
-  if (!fileId) return [];
-  const text = await (await client.files.content(fileId)).text();
-  return text
-    .trimEnd()
-    .split('\n')
-    .map((line) => Line.parse(JSON.parse(line)));
-}
+const chat = chatLine;
+const start = (lines: readonly unknown[], more: Partial<BatchCreateParams> = {}, client = server.client) =>
+  startBatch(client, lines, more);
+const ended = (batch: Batch, client = server.client) => batchEnded(client, batch);
+const linesIn = (fileId: string | null | undefined, client = server.client) => readLines(client, fileId);
 
 describe('client.batches', () => {
   test('runs every line and gives its reply as the provider sent it', async () => {
