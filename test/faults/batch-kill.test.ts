@@ -2,6 +2,7 @@
 // was delivered.
 
 import { type ChildProcess, spawn } from 'node:child_process';
+import { randomBytes } from 'node:crypto';
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -62,7 +63,7 @@ async function startServer(config: string, place: StorePlace, node: string): Pro
   };
 }
 
-const ROOT_KEY = Buffer.alloc(32, 7).toString('base64');
+const ROOT_KEY = randomBytes(32).toString('base64');
 
 function listening(child: ChildProcess): Promise<string> {
   return new Promise((resolve, reject) => {
