@@ -7,6 +7,7 @@ import { join } from 'node:path';
 import { getRequestListener } from '@hono/node-server';
 import { bootstrap } from './access/bootstrap.ts';
 import { type ControlPlaneDeps, createControlPlane } from './access/control-plane.ts';
+import { openAudit } from './audit/open.ts';
 import { type OpenBatches, openBatches } from './batches/open.ts';
 import type { Config } from './config/model.ts';
 import { controlsPart } from './controls/control-part.ts';
@@ -23,7 +24,6 @@ import { openIdentity } from './identity/open.ts';
 import { type Incoming, Proofs } from './identity/proof/prove.ts';
 import { addressRanges } from './keys/addresses.ts';
 import { KeyRegistry } from './keys/registry.ts';
-
 import { limitsPart } from './limits/control-part.ts';
 import { type OpenLimits, openLimits } from './limits/open.ts';
 import { openNotify } from './notify/open.ts';
@@ -147,6 +147,15 @@ export async function runServer(config: Config, io: Io): Promise<RunningServer> 
       onError: (error) => log.error('spending', error),
     });
     closing.add(() => money.close());
+    const audit = openAudit({
+      config: config.audit,
+      store,
+      clock,
+      node: config.node,
+      outgoing: reachable,
+      onError: (error) => log.error('audit', error),
+    });
+    closing.add(() => audit.close());
     const notify = openNotify({
       store,
       clock,
@@ -154,7 +163,7 @@ export async function runServer(config: Config, io: Io): Promise<RunningServer> 
       outgoing: reachable,
       seals: secrets.seals,
       smtp: config.smtp,
-      chores: [async () => void (await passOnAlerts(store, () => clock.now()))],
+      chores: [async () => void (await passOnAlerts(store, () => clock.now())), ...audit.chores],
       onError: (error) => log.error('notify', error),
     });
     closing.add(() => notify.close());
@@ -264,7 +273,7 @@ export async function runServer(config: Config, io: Io): Promise<RunningServer> 
           keys: () => registry.size,
           providers: () => [...routes.providers.values(), routes.sandbox.provider],
           limits: (out) => limits.measure(out),
-          others: [notify.measure],
+          others: [notify.measure, audit.measure],
         }),
     };
     const opened = (side: Side, at: Place) =>
@@ -286,6 +295,7 @@ export async function runServer(config: Config, io: Io): Promise<RunningServer> 
     const notices = money.spending.undeclaredAny ? [UNDECLARED] : [];
     for (const notice of notices) log.warn(notice);
     notify.courier.start();
+    audit.start();
     log.info('listening', { url: data.url, admin_url: admin.url, keys: registry.size });
     return { url: data.url, adminUrl: admin.url, firstStart, notices, close: () => closing.run() };
   } catch (error) {

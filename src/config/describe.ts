@@ -144,6 +144,14 @@ function settingText(name: SettingName, config: Config): string | null {
       return show(SETTINGS.sessionLifetimeMs, config.identity.signIn?.sessionLifetimeMs);
     case 'accessTokenLifetimeMs':
       return show(SETTINGS.accessTokenLifetimeMs, config.identity.accessTokenLifetimeMs);
+    case 'auditSyslog':
+      return show(SETTINGS.auditSyslog, config.audit.syslog ?? undefined);
+    case 'auditWebhookUrl':
+      return config.audit.webhookUrl === null ? null : '[redacted]';
+    case 'auditWebhookSecret':
+      return config.audit.webhookSecret === null ? null : '[redacted]';
+    case 'auditRetentionMs':
+      return show(SETTINGS.auditRetentionMs, config.audit.retentionMs ?? undefined);
     case 'smtpUrl':
       return config.smtp.url === null ? null : '[redacted]';
     case 'smtpFrom':

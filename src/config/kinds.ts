@@ -192,6 +192,20 @@ function cidr(text: string): string | undefined {
   return `${network.toString()}/${prefix}`;
 }
 
+const SYSLOG_PROTOCOLS = ['tls:', 'tcp:', 'udp:'];
+
+export const syslogAddress: Kind<URL> = {
+  allowed:
+    'the address of a syslog receiver, such as tls://logs.example.com:6514, tcp://host:601 or udp://host:514',
+  read(value) {
+    if (typeof value !== 'string' || !URL.canParse(value)) return undefined;
+    const url = new URL(value);
+    const bare = url.username === '' && url.search === '' && url.hash === '' && /^\/?$/.test(url.pathname);
+    return SYSLOG_PROTOCOLS.includes(url.protocol) && url.hostname !== '' && bare ? url : undefined;
+  },
+  show: (url) => url.href,
+};
+
 /** Whom a message comes from (RFC 5322 section 3.4): an address, or a name with one. */
 export const mailbox: Kind<string> = {
   allowed: 'an e-mail address, such as alerts@example.com or keygate <alerts@example.com>',

@@ -83,6 +83,12 @@ export function loadConfig(input: LoadInput): Loaded {
     redisUrl: settings.secret('redisUrl'),
     bootstrapAdminKey,
     trustedProxies: value('trustedProxies') ?? [],
+    audit: {
+      syslog: value('auditSyslog') ?? null,
+      webhookUrl: settings.secret('auditWebhookUrl'),
+      webhookSecret: settings.secret('auditWebhookSecret'),
+      retentionMs: value('auditRetentionMs') ?? null,
+    },
     smtp: {
       url: settings.secret('smtpUrl'),
       from: value('smtpFrom') ?? '',

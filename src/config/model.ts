@@ -189,6 +189,16 @@ export interface TlsConfig {
   readonly key: string;
 }
 
+/** Where the audit log goes beside the store, and how long it stays. */
+export interface AuditConfig {
+  /** tls://, tcp:// or udp://; null: none. */
+  readonly syslog: URL | null;
+  readonly webhookUrl: Secret | null;
+  readonly webhookSecret: Secret | null;
+  /** Milliseconds; null: for ever. */
+  readonly retentionMs: number | null;
+}
+
 /** How e-mail is sent. */
 export interface SmtpConfig {
   /** smtp[s]://user:password@host:port; null: none is sent. */
@@ -229,6 +239,7 @@ export interface Config {
   readonly bootstrapAdminKey: Secret | null;
   /** Addresses whose `X-Forwarded-For` is believed, as CIDR ranges. */
   readonly trustedProxies: readonly string[];
+  readonly audit: AuditConfig;
   readonly smtp: SmtpConfig;
   /** Where addresses that people enter may lead beside the public Internet: CIDR ranges and host names. */
   readonly outgoing: { readonly allowPrivate: readonly string[] };

@@ -62,7 +62,9 @@ export class SettingReader {
       | 'rootKey'
       | 'previousRootKey'
       | 'signInClientSecret'
-      | 'smtpUrl',
+      | 'smtpUrl'
+      | 'auditWebhookUrl'
+      | 'auditWebhookSecret',
   ): Secret | null {
     const row = SETTINGS[name];
     const source = this.#source(name);

@@ -1,6 +1,7 @@
 // The one table of settings: how each is called in keygate.yaml, in the environment and on the command line, what
 // it may be, and what it is when nobody sets it. load.ts reads by it and docs/configuration.md is generated from it.
 
+import { isSigningSecret } from '../notify/signature.ts';
 import { readRootKey } from '../secrets/root.ts';
 import {
   addressRanges,
@@ -20,6 +21,7 @@ import {
   secret,
   shortName,
   size,
+  syslogAddress,
   time,
 } from './kinds.ts';
 import type { Bounds, Config } from './model.ts';
@@ -81,6 +83,10 @@ export interface SettingValues extends Bounds {
   readonly signInClientSecret: string;
   readonly sessionLifetimeMs: number;
   readonly accessTokenLifetimeMs: number;
+  readonly auditSyslog: URL;
+  readonly auditWebhookUrl: string;
+  readonly auditWebhookSecret: string;
+  readonly auditRetentionMs: number;
   readonly smtpUrl: string;
   readonly smtpFrom: string;
   readonly smtpStartTls: 'required' | 'optional';
@@ -287,6 +293,40 @@ export const SETTINGS: { readonly [N in SettingName]: Setting<SettingValues[N]> 
     standard: HOUR,
     about:
       'How long an access token lasts that was given for a proof of identity; never longer than the proof itself.',
+  }),
+  auditSyslog: setting({
+    path: 'audit.syslog',
+    env: 'KEYGATE_AUDIT_SYSLOG',
+    kind: syslogAddress,
+    otherwise: 'none',
+    about: 'A syslog receiver (RFC 5424) that gets every entry of the audit log, in order and at least once.',
+  }),
+  auditWebhookUrl: setting({
+    path: 'audit.webhook_url',
+    env: 'KEYGATE_AUDIT_WEBHOOK_URL',
+    secret: true,
+    kind: secret(
+      'an address that begins with https://',
+      (text) => URL.canParse(text) && /^https?:/.test(text),
+    ),
+    otherwise: 'none',
+    about: 'A webhook that gets every entry of the audit log, in order and at least once.',
+  }),
+  auditWebhookSecret: setting({
+    path: 'audit.webhook_secret',
+    env: 'KEYGATE_AUDIT_WEBHOOK_SECRET',
+    secret: true,
+    kind: secret('a signing secret: whsec_ and 24 to 64 bytes in base64', isSigningSecret),
+    otherwise: 'requests to it are not signed',
+    about: 'What signs the requests to `audit.webhook_url`, as Standard Webhooks says.',
+  }),
+  auditRetentionMs: setting({
+    path: 'audit.retention',
+    env: 'KEYGATE_AUDIT_RETENTION',
+    kind: time({ min: 30 * DAY, max: 3650 * DAY }),
+    otherwise: 'for ever',
+    about:
+      'How long entries of the audit log are kept. The chain stays provable, and removing them is an entry itself.',
   }),
   smtpUrl: setting({
     path: 'smtp.url',

@@ -13,6 +13,12 @@ export class Exposition {
     this.#sample(name, {}, value);
   }
 
+  /** One number for each of several things. */
+  gauges(name: string, help: string, samples: Iterable<readonly [Labels, number]>): void {
+    this.#head(name, help, 'gauge');
+    for (const [labels, value] of samples) this.#sample(name, labels, value);
+  }
+
   /** @param samples label values and the count so far */
   counter(name: string, help: string, samples: Iterable<readonly [Labels, number]>): void {
     this.#head(name, help, 'counter');

@@ -3,6 +3,7 @@ import { SETTINGS, type SettingName } from '../../src/config/settings.ts';
 import { mintKey } from '../../src/keys/format.ts';
 import { load, refusal } from './loading.ts';
 
+const WHSEC = `whsec_${'A'.repeat(44)}`;
 const ADMIN_KEY = mintKey('admin');
 
 const ROOT_KEY = 'bm90IGEgcm9vdCBrZXkgb2YgYW55IHNlcnZlciEhMTI=';
@@ -79,6 +80,10 @@ describe('where a setting comes from', () => {
       signInClientSecret: ['shh', 'env:SHH'],
       sessionLifetimeMs: ['1h', '60m'],
       accessTokenLifetimeMs: ['15m', '900s'],
+      auditSyslog: ['tls://logs:6514', 'tls://logs:6514'],
+      auditWebhookUrl: ['https://siem/x', 'env:SIEM'],
+      auditWebhookSecret: [WHSEC, 'env:WHSEC'],
+      auditRetentionMs: ['365d', '8760h'],
       smtpUrl: ['smtp://u:p@mail:587', 'env:MAIL'],
       smtpFrom: ['keygate <k@example.com>', 'keygate <k@example.com>'],
       smtpStartTls: ['optional', 'optional'],
@@ -131,6 +136,8 @@ describe('where a setting comes from', () => {
         DB: 'postgres://u:p@db/keygate',
         CACHE: 'rediss://u:p@cache:6380/2',
         MAIL: 'smtp://u:p@mail:587',
+        SIEM: 'https://siem/x',
+        WHSEC,
         ROOT: ROOT_KEY,
         SHH: 'shh',
       },
