@@ -1,4 +1,4 @@
-// The HTTP surface of projects and users: the platform's routes and shapes, so that the official clients'
+// The HTTP surface of projects: the platform's routes and shapes, so that the official clients'
 // `admin.organization` manages this server.
 
 import { createRoute, z } from '@hono/zod-openapi';
@@ -18,16 +18,14 @@ import {
   replies,
 } from './http.ts';
 import { assertActive } from './model.ts';
-import { ProjectSchema, projectObject, UserSchema, userObject } from './objects.ts';
+import { ProjectSchema, projectObject } from './objects.ts';
 import { listOf, listSchema, PageQuery } from './page.ts';
 import {
   archiveProject,
   createProject,
   getActiveProject,
   getProject,
-  getUser,
   listProjects,
-  listUsers,
   noteExternalKey,
   renameProject,
 } from './store.ts';
@@ -44,7 +42,6 @@ const elsewhere = {
 const Residency = z.literal('GLOBAL', { error: 'is not supported by this server' }).nullable().optional();
 const ProjectPath = z.object({ project_id: ProjectIdSchema });
 const PROJECTS = '/v1/organization/projects';
-const USERS = '/v1/organization/users';
 
 export function projectsApi(deps: ControlPlaneDeps, { admin }: Authentication): ControlApp {
   const { store, clock } = deps;
@@ -168,51 +165,4 @@ async function keyChange(
     await noteExternalKey(store, tx, by, id, externalKeyId);
     return externalKeyId;
   };
-}
-
-const Emails = z.union([
-  z.string().max(320).array().max(100),
-  z
-    .string()
-    .max(320)
-    .transform((one) => [one]),
-]);
-
-export function usersApi({ store }: ControlPlaneDeps, { admin }: Authentication): ControlApp {
-  const app = newApp();
-  const tags = ['Users'];
-
-  const list = createRoute({
-    method: 'get',
-    path: USERS,
-    tags,
-    middleware: [admin] as const,
-    // The official clients write lists with brackets; others repeat the name.
-    request: { query: PageQuery.extend({ emails: Emails.optional(), 'emails[]': Emails.optional() }) },
-    responses: replies(listSchema(UserSchema), "The organization's users."),
-  });
-  app.openapi(list, async (c) => {
-    const { organizationId } = c.get('principal');
-    const { emails = [], 'emails[]': bracketed = [], ...page } = c.req.valid('query');
-    const { rows, hasMore } = await listUsers(store.db, organizationId, {
-      ...page,
-      emails: [...emails, ...bracketed],
-    });
-    return c.json(listOf(rows.map(userObject), hasMore), 200);
-  });
-
-  const get = createRoute({
-    method: 'get',
-    path: `${USERS}/{user_id}`,
-    tags,
-    middleware: [admin] as const,
-    request: { params: z.object({ user_id: IdSchema }) },
-    responses: replies(UserSchema, 'The user.'),
-  });
-  app.openapi(get, async (c) => {
-    const { organizationId } = c.get('principal');
-    return c.json(userObject(await getUser(store.db, organizationId, c.req.valid('param').user_id)), 200);
-  });
-
-  return app;
 }

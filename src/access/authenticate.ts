@@ -19,7 +19,7 @@ import {
 } from './http.ts';
 import { effectiveRights } from './intersect.ts';
 import { NO_RIGHTS } from './permission-names.ts';
-import { type CallerRights, operationOf, refusalBy } from './permissions.ts';
+import { type CallerRights, operationOf, refusalBy, refusalOfProjectKey } from './permissions.ts';
 
 export function authentication(deps: ControlPlaneDeps): Authentication {
   const refusals = new RefusalLog(deps.store, deps.clock);
@@ -46,7 +46,15 @@ export function authentication(deps: ControlPlaneDeps): Authentication {
     await next();
   });
 
-  return { admin, anyKey };
+  const projectKey = createMiddleware<ControlEnv>(async (c, next) => {
+    const principal = await principalOf(c, deps);
+    c.set('principal', principal);
+    const refusal = refusalOfProjectKey(operationOf(c.req.method, routePath(c)), principal);
+    if (refusal !== null) throw refusal;
+    await next();
+  });
+
+  return { admin, anyKey, projectKey };
 }
 
 /** An admin key administers as far as its scopes and its owner's roles go; every other key administers nothing. */

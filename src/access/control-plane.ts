@@ -12,7 +12,8 @@ import { keygateKeysApi, projectKeysApi } from '../keys/api.ts';
 import { ApiError } from '../platform/errors.ts';
 import { newRequestId } from '../platform/ids.ts';
 import { reportsApi } from '../spend/reports/api.ts';
-import { projectsApi, usersApi } from './api.ts';
+import { projectsApi } from './api.ts';
+import { assignmentsApi } from './assignments-api.ts';
 import { authentication } from './authenticate.ts';
 import { serveDescription } from './description.ts';
 import { groupsApi } from './groups-api.ts';
@@ -24,7 +25,11 @@ import {
   type ControlPlaneDeps,
   newApp,
 } from './http.ts';
+import { invitesApi } from './invites-api.ts';
+import { projectAccessApi } from './project-access-api.ts';
+import { rolesApi } from './roles-api.ts';
 import { serviceAccountsApi } from './service-accounts-api.ts';
+import { usersApi } from './users-api.ts';
 import { whoamiApi } from './whoami.ts';
 
 /** A request body, in bytes. Beyond: 413. */
@@ -64,6 +69,10 @@ export function createControlPlane(
     projectsApi(deps, auth),
     usersApi(deps, auth),
     groupsApi(deps, auth),
+    rolesApi(deps, auth),
+    assignmentsApi(deps, auth),
+    projectAccessApi(deps, auth),
+    invitesApi(deps, auth),
     projectKeysApi(deps, auth),
     serviceAccountsApi(deps, auth),
     adminKeysApi(deps, auth),

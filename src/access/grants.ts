@@ -4,7 +4,8 @@
 import { ApiError } from '../platform/errors.ts';
 import type { OrganizationId, ProjectId } from '../platform/ids.ts';
 import type { Db, Tx } from '../store/store.ts';
-import { rightsOf } from './permission-names.ts';
+import type { ServiceAccount } from './model.ts';
+import { PREDEFINED_ROLES, rightsOf } from './permission-names.ts';
 import type { CallerRights } from './permissions.ts';
 import { permissionsOfRole } from './roles.ts';
 
@@ -46,4 +47,10 @@ export async function assertMayJoin(
       await permissionsOfRole(db, organizationId, role_id),
     );
   }
+}
+
+/** What a key of a service account with this role may do. */
+export function permissionsOfAccount(role: ServiceAccount['role']): readonly string[] {
+  if (role === 'none') return [];
+  return (role === 'owner' ? PREDEFINED_ROLES.projectOwner : PREDEFINED_ROLES.projectMember).permissions;
 }

@@ -144,7 +144,10 @@ function groupRoutes({ store, clock }: ControlPlaneDeps, { admin }: Authenticati
   app.openapi(remove, async (c) => {
     const { group_id: id } = c.req.valid('param');
     const by = attribution(c, clock);
-    await store.write((tx) => deleteGroup(store, tx, by, id));
+    await store.write(async (tx) => {
+      await assertMayJoin(tx, c.get('rights'), by.organizationId, id);
+      await deleteGroup(store, tx, by, id);
+    });
     return c.json({ object: 'group.deleted' as const, id, deleted: true as const }, 200);
   });
 
@@ -226,7 +229,10 @@ function memberRoutes({ store, clock }: ControlPlaneDeps, { admin }: Authenticat
   app.openapi(remove, async (c) => {
     const { group_id, user_id } = c.req.valid('param');
     const by = attribution(c, clock);
-    await store.write((tx) => removeMember(store, tx, by, group_id, user_id));
+    await store.write(async (tx) => {
+      await assertMayJoin(tx, c.get('rights'), by.organizationId, group_id);
+      await removeMember(store, tx, by, group_id, user_id);
+    });
     return c.json({ object: 'group.user.deleted' as const, deleted: true as const }, 200);
   });
 

@@ -63,6 +63,8 @@ export interface Authentication {
   readonly admin: MiddlewareHandler<ControlEnv>;
   /** Any usable key. */
   readonly anyKey: MiddlewareHandler<ControlEnv>;
+  /** A project's key with the right that the table asks for; its project is the principal's. */
+  readonly projectKey: MiddlewareHandler<ControlEnv>;
 }
 
 export function newApp(): ControlApp {
@@ -127,6 +129,13 @@ export const NameSchema = z
   .min(1, 'must not be empty')
   .max(256, 'must be at most 256 characters long')
   .refine((name) => name.isWellFormed() && !/\p{Cc}/u.test(name), 'must not hold control characters');
+
+/** An e-mail address, kept in lower case. */
+export const EmailSchema = z
+  .email('must be an e-mail address')
+  .max(320)
+  .transform((email) => email.toLowerCase())
+  .openapi({ type: 'string', format: 'email' });
 
 export const IdSchema = z.string().min(1).max(128);
 

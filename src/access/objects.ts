@@ -39,12 +39,15 @@ export const UserSchema = z
     added_at: TimestampSchema,
     created: TimestampSchema,
     is_service_account: z.literal(false),
+    is_scim_managed: z.literal(false),
+    developer_persona: z.string().nullable(),
+    technical_level: z.string().nullable(),
     user: z.object({ object: z.literal('user'), id: IdSchema, name: z.string(), email: z.string() }),
   })
   .openapi('User');
 
 export function userObject(user: User): z.infer<typeof UserSchema> {
-  const { id, name, email, role } = user;
+  const { id, name, email, role, developer_persona, technical_level } = user;
   const added = seconds(user.created_at);
   return {
     object: 'organization.user',
@@ -55,6 +58,9 @@ export function userObject(user: User): z.infer<typeof UserSchema> {
     added_at: added,
     created: added,
     is_service_account: false,
+    is_scim_managed: false,
+    developer_persona,
+    technical_level,
     user: { object: 'user', id, name, email },
   };
 }

@@ -5,18 +5,25 @@
 // scope or a role grants): where the path names a project, within that project, else in the organization. The road's operations name their permission in src/gateway/operations.ts.
 
 import { missingScope } from '../keys/errors.ts';
-import type { ApiError } from '../platform/errors.ts';
+import { ApiError } from '../platform/errors.ts';
 import { notFound } from './model.ts';
 import type { Permission, Rights } from './permission-names.ts';
 
 /** Any key that works may ask; the operation itself shows only what is the caller's own. */
 const ANY_KEY = 'any key';
-type Rule = typeof ANY_KEY | readonly [Permission, ...Permission[]];
+/** Without a key: what the request carries is its own proof. */
+const NO_KEY = 'no key';
+type Allowed = readonly [Permission, ...Permission[]];
+/** With a project's own key, which has this right there. */
+interface ProjectKeyRule {
+  readonly projectKey: Permission;
+}
+export type Rule = typeof ANY_KEY | typeof NO_KEY | Allowed | ProjectKeyRule;
 
 const ORGANIZATION_READ: Rule = ['api.management.read'];
 const ORGANIZATION_WRITE: Rule = ['api.management.write'];
-const PROJECT_READ: Rule = ['api.management.read', 'api.organization.projects.read'];
-const PROJECT_WRITE: Rule = ['api.management.write', 'api.organization.projects.write'];
+const PROJECT_READ: Allowed = ['api.management.read', 'api.organization.projects.read'];
+const PROJECT_WRITE: Allowed = ['api.management.write', 'api.organization.projects.write'];
 const KEYS_READ: Rule = [
   'api.management.read',
   'api.organization.projects.read',
@@ -30,6 +37,14 @@ const KEYS_WRITE: Rule = [
 ];
 const ACCOUNTS_READ: Rule = ['api.management.read', 'api.organization.projects.service_accounts.read'];
 const ACCOUNTS_WRITE: Rule = ['api.management.write', 'api.organization.projects.service_accounts.write'];
+const ROLES_READ: Rule = ['api.roles.read', 'api.management.read'];
+const ROLES_WRITE: Rule = ['api.roles.write', 'api.management.write'];
+const PROJECT_ROLES_READ: Rule = ['api.roles.read', 'api.management.read', 'api.organization.projects.read'];
+const PROJECT_ROLES_WRITE: Rule = [
+  'api.roles.write',
+  'api.management.write',
+  'api.organization.projects.write',
+];
 const GROUPS_READ: Rule = ['api.groups.read', 'api.management.read'];
 const GROUPS_WRITE: Rule = ['api.groups.write', 'api.management.write'];
 /** Whoever switches certificates decides who gets in: the organization's owners, in its projects too. */
@@ -44,6 +59,8 @@ const EXTERNAL_KEYS_WRITE: Rule = ['api.management.write', 'api.external_keys.wr
 
 const ORGANIZATION = '/v1/organization';
 const PROJECT = `${ORGANIZATION}/projects/{project_id}`;
+/** Roles of a project, and who has them, are not under the organization. */
+const ROLES_OF = '/v1/projects/{project_id}';
 const OURS = '/v1/keygate';
 const PROVIDERS = `${ORGANIZATION}/workload_identity_providers`;
 const PROVIDER = `${PROVIDERS}/{workload_identity_provider_id}`;
@@ -67,6 +84,53 @@ export const RULES: Readonly<Record<string, Rule>> = {
   // Users
   [`GET ${ORGANIZATION}/users`]: ORGANIZATION_READ,
   [`GET ${ORGANIZATION}/users/{user_id}`]: ORGANIZATION_READ,
+  [`POST ${ORGANIZATION}/users/{user_id}`]: ORGANIZATION_WRITE,
+  [`DELETE ${ORGANIZATION}/users/{user_id}`]: ORGANIZATION_WRITE,
+  [`POST ${OURS}/users`]: ORGANIZATION_WRITE,
+  [`GET ${ORGANIZATION}/users/{user_id}/roles`]: ROLES_READ,
+  [`POST ${ORGANIZATION}/users/{user_id}/roles`]: ROLES_WRITE,
+  [`GET ${ORGANIZATION}/users/{user_id}/roles/{role_id}`]: ROLES_READ,
+  [`DELETE ${ORGANIZATION}/users/{user_id}/roles/{role_id}`]: ROLES_WRITE,
+
+  // Invitations
+  [`GET ${ORGANIZATION}/invites`]: ORGANIZATION_READ,
+  [`POST ${ORGANIZATION}/invites`]: ORGANIZATION_WRITE,
+  [`GET ${ORGANIZATION}/invites/{invite_id}`]: ORGANIZATION_READ,
+  [`DELETE ${ORGANIZATION}/invites/{invite_id}`]: ORGANIZATION_WRITE,
+  [`POST ${OURS}/invites`]: ORGANIZATION_WRITE,
+  [`POST ${OURS}/invites/{invite_id}/token`]: ORGANIZATION_WRITE,
+  [`POST ${OURS}/invites/accept`]: NO_KEY,
+
+  // Roles
+  [`GET ${ORGANIZATION}/roles`]: ROLES_READ,
+  [`POST ${ORGANIZATION}/roles`]: ROLES_WRITE,
+  [`GET ${ORGANIZATION}/roles/{role_id}`]: ROLES_READ,
+  [`POST ${ORGANIZATION}/roles/{role_id}`]: ROLES_WRITE,
+  [`DELETE ${ORGANIZATION}/roles/{role_id}`]: ROLES_WRITE,
+  [`GET ${ROLES_OF}/roles`]: PROJECT_ROLES_READ,
+  [`POST ${ROLES_OF}/roles`]: PROJECT_ROLES_WRITE,
+  [`GET ${ROLES_OF}/roles/{role_id}`]: PROJECT_ROLES_READ,
+  [`POST ${ROLES_OF}/roles/{role_id}`]: PROJECT_ROLES_WRITE,
+  [`DELETE ${ROLES_OF}/roles/{role_id}`]: PROJECT_ROLES_WRITE,
+  [`GET ${ROLES_OF}/users/{user_id}/roles`]: PROJECT_ROLES_READ,
+  [`POST ${ROLES_OF}/users/{user_id}/roles`]: PROJECT_ROLES_WRITE,
+  [`GET ${ROLES_OF}/users/{user_id}/roles/{role_id}`]: PROJECT_ROLES_READ,
+  [`DELETE ${ROLES_OF}/users/{user_id}/roles/{role_id}`]: PROJECT_ROLES_WRITE,
+  [`GET ${ROLES_OF}/groups/{group_id}/roles`]: PROJECT_ROLES_READ,
+  [`POST ${ROLES_OF}/groups/{group_id}/roles`]: PROJECT_ROLES_WRITE,
+  [`GET ${ROLES_OF}/groups/{group_id}/roles/{role_id}`]: PROJECT_ROLES_READ,
+  [`DELETE ${ROLES_OF}/groups/{group_id}/roles/{role_id}`]: PROJECT_ROLES_WRITE,
+
+  // Who is in a project
+  [`GET ${PROJECT}/users`]: PROJECT_READ,
+  [`POST ${PROJECT}/users`]: PROJECT_WRITE,
+  [`GET ${PROJECT}/users/{user_id}`]: PROJECT_READ,
+  [`POST ${PROJECT}/users/{user_id}`]: PROJECT_WRITE,
+  [`DELETE ${PROJECT}/users/{user_id}`]: PROJECT_WRITE,
+  [`GET ${PROJECT}/groups`]: [...PROJECT_READ, 'api.groups.read'],
+  [`POST ${PROJECT}/groups`]: PROJECT_WRITE,
+  [`GET ${PROJECT}/groups/{group_id}`]: [...PROJECT_READ, 'api.groups.read'],
+  [`DELETE ${PROJECT}/groups/{group_id}`]: PROJECT_WRITE,
 
   // Groups
   [`GET ${ORGANIZATION}/groups`]: GROUPS_READ,
@@ -74,6 +138,10 @@ export const RULES: Readonly<Record<string, Rule>> = {
   [`GET ${ORGANIZATION}/groups/{group_id}`]: GROUPS_READ,
   [`POST ${ORGANIZATION}/groups/{group_id}`]: GROUPS_WRITE,
   [`DELETE ${ORGANIZATION}/groups/{group_id}`]: GROUPS_WRITE,
+  [`GET ${ORGANIZATION}/groups/{group_id}/roles`]: ROLES_READ,
+  [`POST ${ORGANIZATION}/groups/{group_id}/roles`]: ROLES_WRITE,
+  [`GET ${ORGANIZATION}/groups/{group_id}/roles/{role_id}`]: ROLES_READ,
+  [`DELETE ${ORGANIZATION}/groups/{group_id}/roles/{role_id}`]: ROLES_WRITE,
   [`GET ${ORGANIZATION}/groups/{group_id}/users`]: GROUPS_READ,
   [`POST ${ORGANIZATION}/groups/{group_id}/users`]: GROUPS_WRITE,
   [`GET ${ORGANIZATION}/groups/{group_id}/users/{user_id}`]: GROUPS_READ,
@@ -82,6 +150,7 @@ export const RULES: Readonly<Record<string, Rule>> = {
   // Keys
   [`GET ${ORGANIZATION}/admin_api_keys`]: ORGANIZATION_READ,
   [`POST ${ORGANIZATION}/admin_api_keys`]: ORGANIZATION_WRITE,
+  [`POST ${OURS}/admin_api_keys`]: ORGANIZATION_WRITE,
   [`GET ${ORGANIZATION}/admin_api_keys/{key_id}`]: ORGANIZATION_READ,
   [`DELETE ${ORGANIZATION}/admin_api_keys/{key_id}`]: ORGANIZATION_WRITE,
   [`GET ${PROJECT}/api_keys`]: KEYS_READ,
@@ -250,15 +319,15 @@ export const RULES: Readonly<Record<string, Rule>> = {
   [`GET ${OURS}/audit_logs/head`]: ['api.audit_logs.read'],
   [`GET ${OURS}/audit_logs/export`]: ['api.audit_logs.read'],
 
-  // Webhooks: with a project's key its own scopes decide (src/notify/endpoints-api.ts)
-  ['GET /v1/webhook_endpoints']: ANY_KEY,
-  ['POST /v1/webhook_endpoints']: ANY_KEY,
-  ['GET /v1/webhook_endpoints/{webhook_endpoint_id}']: ANY_KEY,
-  ['POST /v1/webhook_endpoints/{webhook_endpoint_id}']: ANY_KEY,
-  ['DELETE /v1/webhook_endpoints/{webhook_endpoint_id}']: ANY_KEY,
-  ['POST /v1/webhook_endpoints/{webhook_endpoint_id}/rotate_secret']: ANY_KEY,
-  ['POST /v1/webhook_endpoints/{webhook_endpoint_id}/test']: ANY_KEY,
-  ['GET /v1/webhook_event_types']: ANY_KEY,
+  // Webhooks
+  'GET /v1/webhook_endpoints': { projectKey: 'api.webhooks.read' },
+  'POST /v1/webhook_endpoints': { projectKey: 'api.webhooks.write' },
+  'GET /v1/webhook_endpoints/{webhook_endpoint_id}': { projectKey: 'api.webhooks.read' },
+  'POST /v1/webhook_endpoints/{webhook_endpoint_id}': { projectKey: 'api.webhooks.write' },
+  'DELETE /v1/webhook_endpoints/{webhook_endpoint_id}': { projectKey: 'api.webhooks.write' },
+  'POST /v1/webhook_endpoints/{webhook_endpoint_id}/rotate_secret': { projectKey: 'api.webhooks.write' },
+  'POST /v1/webhook_endpoints/{webhook_endpoint_id}/test': { projectKey: 'api.webhooks.write' },
+  'GET /v1/webhook_event_types': { projectKey: 'api.webhooks.read' },
   [`GET ${OURS}/webhooks`]: WORKLOADS_READ,
   [`POST ${OURS}/webhooks`]: WORKLOADS_WRITE,
   [`GET ${OURS}/webhooks/{webhook_endpoint_id}`]: WORKLOADS_READ,
@@ -276,7 +345,6 @@ export const RULES: Readonly<Record<string, Rule>> = {
   [`DELETE ${OURS}/workload_identity_providers/{workload_identity_provider_id}`]: WORKLOADS_WRITE,
 
   // Keys that are bound to a client's own key
-  [`POST ${OURS}/admin_api_keys`]: ORGANIZATION_WRITE,
   [`POST ${OUR_PROJECT}/service_accounts/{service_account_id}/api_keys`]: ACCOUNTS_WRITE,
 };
 
@@ -303,14 +371,28 @@ export function refusalBy(
   projectId: string | undefined,
 ): ApiError | null {
   const rule = RULES[operation];
-  if (rule === ANY_KEY) return null;
-  if (rule === undefined) return missingScope('api.management.write');
+  if (rule === ANY_KEY || rule === NO_KEY) return null;
+  if (rule === undefined || 'projectKey' in rule) return missingScope('api.management.write');
   if (projectId === undefined) {
     return rule.some((permission) => caller.organization.has(permission)) ? null : missingScope(rule[0]);
   }
   const within = caller.within(projectId);
   if (within === null) return notFound('project', projectId);
   return rule.some((permission) => within.has(permission)) ? null : missingScope(rule[0]);
+}
+
+/** The same for an operation that wants a project's key. */
+export function refusalOfProjectKey(
+  operation: string,
+  { project, rights }: { readonly project: object | null; readonly rights: Rights },
+): ApiError | null {
+  const rule = RULES[operation];
+  if (rule === undefined || typeof rule === 'string' || !('projectKey' in rule)) {
+    return missingScope('api.management.write');
+  }
+  if (project === null)
+    return new ApiError(403, "This operation wants a project's key, and this is an admin key.");
+  return rights.has(rule.projectKey) ? null : missingScope(rule.projectKey);
 }
 
 /** Hono's `/v1/projects/:project_id` in the table's form. */

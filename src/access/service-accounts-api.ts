@@ -2,6 +2,7 @@
 
 import { createRoute, z } from '@hono/zod-openapi';
 import { ExpirySchema, ScopesSchema, ServiceAccountKeySchema, serviceAccountKey } from '../keys/objects.ts';
+import { assertMayGrant, permissionsOfAccount } from './grants.ts';
 import {
   type Authentication,
   attribution,
@@ -16,6 +17,7 @@ import {
 } from './http.ts';
 import { ServiceAccountSchema, serviceAccountObject } from './objects.ts';
 import { listOf, listSchema, PageQuery } from './page.ts';
+import { PREDEFINED_ROLES } from './permission-names.ts';
 import {
   addServiceAccountKey,
   changeServiceAccount,
@@ -82,6 +84,9 @@ export function serviceAccountsApi(
     const { project_id: projectId } = c.req.valid('param');
     const { name, create_service_account_only, expires_in_seconds = null } = c.req.valid('json');
     const by = attribution(c, clock);
+    if (create_service_account_only !== true) {
+      assertMayGrant(c.get('rights'), projectId, PREDEFINED_ROLES.projectMember.permissions);
+    }
     const { account, issued } = await store.write((tx) =>
       createServiceAccount(store, tx, by, {
         projectId,
@@ -129,6 +134,7 @@ export function serviceAccountsApi(
     const by = attribution(c, clock);
     const path = { organizationId: by.organizationId, projectId, id };
     const changes = { ...(name && { name }), ...(role && { role }) };
+    if (role !== undefined) assertMayGrant(c.get('rights'), projectId, permissionsOfAccount(role));
     const account = await store.write((tx) => changeServiceAccount(store, tx, by, path, changes));
     return c.json(serviceAccountObject(account), 200);
   });
@@ -182,7 +188,11 @@ export function serviceAccountsApi(
     const by = attribution(c, clock);
     const path = { organizationId: by.organizationId, projectId, id };
     const order = { name, scopes: [...new Set(scopes)], expiresInSeconds };
-    const issued = await store.write((tx) => addServiceAccountKey(store, tx, by, path, order));
+    const issued = await store.write(async (tx) => {
+      const { role } = await getServiceAccount(tx, path);
+      assertMayGrant(c.get('rights'), projectId, permissionsOfAccount(role));
+      return await addServiceAccountKey(store, tx, by, path, order);
+    });
     return c.json(serviceAccountKey(issued), 200);
   });
 

@@ -137,6 +137,12 @@ export type AuditActor =
         readonly ip_address: string | null;
       };
     }
+  /** Whoever accepts an invitation, by its token. */
+  | {
+      readonly type: 'invite';
+      readonly invite: { readonly id: string; readonly email: string };
+      readonly ip_address: string | null;
+    }
   | { readonly type: 'setup' }
   | { readonly type: 'server' };
 

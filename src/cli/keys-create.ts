@@ -6,8 +6,9 @@ import { z } from 'zod';
 import { bindingOf } from './binding.ts';
 import { CommandError, EXIT } from './exit.ts';
 import type { Io } from './io.ts';
-import { ADMIN_KEYS, expiryOf, NewKey } from './key-objects.ts';
+import { expiryOf, NewKey } from './key-objects.ts';
 import { expiresOption, listOption, projectOption } from './options.ts';
+import { findUser } from './people.ts';
 import { printJson } from './print.ts';
 import { findProject, type Project } from './projects.ts';
 import { adminServer, type Server } from './server.ts';
@@ -17,6 +18,7 @@ interface Options {
   readonly type?: 'project' | 'test';
   readonly serviceAccount?: string;
   readonly admin?: true;
+  readonly owner?: string;
   readonly scope?: string[];
   readonly model?: string[];
   readonly address?: string[];
@@ -44,7 +46,8 @@ export function addKeysCreate(keys: Command, io: Io): void {
       ]),
     )
     .option('--service-account <name>', 'a key of this service account, which is made if it is not there')
-    .option('--admin', 'an admin key, which manages the organization')
+    .option('--admin', 'an admin key, which manages what its owner may manage')
+    .option('--owner <user>', 'in the name of this user, by its id or address (default: you)')
     .addOption(listOption('--scope <scope>', 'only this scope'))
     .addOption(listOption('--model <model>', 'only this model'))
     .addOption(listOption('--address <address>', 'only from this address or CIDR range'))
@@ -85,31 +88,30 @@ function refuseContradictions(name: string | undefined, options: Options): void 
   const refuse = (sentence: string): never => {
     throw new CommandError(EXIT.usage, sentence);
   };
-  const { admin, serviceAccount, type, project, scope, model, address } = options;
-  if (admin && (serviceAccount ?? type ?? project ?? scope ?? model ?? address) !== undefined) {
+  const { admin, serviceAccount, type, project, model, address } = options;
+  if (admin && (serviceAccount ?? type ?? project ?? model ?? address) !== undefined) {
     refuse(
-      'An admin key belongs to the organization: --admin goes only with a name, --expires, --dpop and --certificate.',
+      'An admin key belongs to the organization: --admin goes with a name, --owner, --scope, --expires, --dpop and --certificate.',
     );
   }
-  if (serviceAccount !== undefined && (type ?? model ?? address) !== undefined) {
+  if (serviceAccount !== undefined && (type ?? model ?? address ?? options.owner) !== undefined) {
     refuse("A service account's key can be narrowed by --scope, --expires, --dpop and --certificate only.");
   }
   if (serviceAccount === undefined && name === undefined)
     refuse('Give the key a name: keygate keys create NAME.');
 }
 
-/** The published route makes keys that are bound to nothing; keygate's own, bound ones. */
-function createAdminKey(
+async function createAdminKey(
   server: Server,
   name: string | undefined,
   options: Options,
   cnf: object | undefined,
 ): Promise<NewKey> {
-  const path = cnf === undefined ? ADMIN_KEYS : '/v1/keygate/admin_api_keys';
-  return server.post(path, given({ name, ...expiry(options), cnf }), NewKey);
+  const body = { name, scopes: options.scope, ...(await owner(server, options)), ...expiry(options), cnf };
+  return await server.post('/v1/keygate/admin_api_keys', given(body), NewKey);
 }
 
-function createProjectKey(
+async function createProjectKey(
   server: Server,
   project: Project,
   name: string | undefined,
@@ -123,9 +125,14 @@ function createProjectKey(
     models: options.model,
     addresses: options.address,
     cnf,
+    ...(await owner(server, options)),
     ...expiry(options),
   };
-  return server.post(`/v1/keygate/projects/${encodeURIComponent(project.id)}/api_keys`, given(body), NewKey);
+  return await server.post(
+    `/v1/keygate/projects/${encodeURIComponent(project.id)}/api_keys`,
+    given(body),
+    NewKey,
+  );
 }
 
 /** The account first, without the unrestricted key that it would bring along, then the key as it was asked for. */
@@ -147,6 +154,10 @@ async function createServiceAccountKey(
   const body = { name, scopes: options.scope, cnf, ...expiry(options) };
   const at = cnf === undefined ? path : path.replace('/organization/', '/keygate/');
   return server.post(`${at}/${encodeURIComponent(account.id)}/api_keys`, given(body), NewKey);
+}
+
+async function owner(server: Server, options: Options): Promise<{ owner_user_id?: string }> {
+  return options.owner === undefined ? {} : { owner_user_id: (await findUser(server, options.owner)).id };
 }
 
 function expiry(options: Options): { expires_in_seconds?: number } {

@@ -6,13 +6,17 @@ import { addCall } from './call.ts';
 import { addCosts } from './costs.ts';
 import { addCredits } from './credits.ts';
 import { CommandError, EXIT, EXIT_HELP } from './exit.ts';
+import { addGroups } from './groups.ts';
+import { addInvites } from './invites.ts';
 import { forTerminal, type Io } from './io.ts';
 import { addKeys } from './keys.ts';
 import { addLimits } from './limits.ts';
 import { addProjects } from './projects.ts';
+import { addRoles } from './roles.ts';
 import { addSecrets } from './secrets.ts';
 import { addServe, type RunServer } from './serve.ts';
 import { addUsage } from './usage.ts';
+import { addUsers } from './users.ts';
 import { addVersion, version } from './version.ts';
 
 export function buildProgram(io: Io, runServer: RunServer): Command {
@@ -33,7 +37,7 @@ export function buildProgram(io: Io, runServer: RunServer): Command {
     .addHelpText(
       'after',
       `
-keys, projects, limits, secrets, usage, costs, credits and call talk to a running server. They read
+keys, projects, users, invites, groups, roles, limits, secrets, usage, costs, credits and call talk to a running server. They read
   KEYGATE_URL        where it is (default http://127.0.0.1:4141; its administration's address, if that is apart)
   KEYGATE_ADMIN_KEY  the admin key for all of them but call (else OPENAI_ADMIN_KEY)
   OPENAI_API_KEY     the key for call
@@ -48,6 +52,10 @@ ${EXIT_HELP}`,
   addServe(program, io, runServer);
   addKeys(program, io);
   addProjects(program, io);
+  addUsers(program, io);
+  addInvites(program, io);
+  addGroups(program, io);
+  addRoles(program, io);
   addLimits(program, io);
   addSecrets(program, io);
   addUsage(program, io);

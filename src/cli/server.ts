@@ -31,9 +31,10 @@ type Shape<T> = z.ZodType<T>;
 
 export class Server {
   readonly url: string;
-  readonly #key: string;
+  readonly #key: string | null;
 
-  constructor(url: string, key: string) {
+  /** @param key null: for what needs none */
+  constructor(url: string, key: string | null) {
     this.url = url;
     this.#key = key;
   }
@@ -87,7 +88,7 @@ export class Server {
       const reply = await fetch(this.url + path, {
         method,
         headers: {
-          authorization: `Bearer ${this.#key}`,
+          ...(this.#key !== null && { authorization: `Bearer ${this.#key}` }),
           accept: 'application/json',
           ...(body && { 'content-type': body.type }),
         },
@@ -202,4 +203,9 @@ export function adminServer(io: Io): Server {
     );
   }
   return new Server(url, key);
+}
+
+/** The server that KEYGATE_URL names, for what needs no key. */
+export function openServer(io: Io): Server {
+  return new Server(serverUrl(io.env['KEYGATE_URL'] ?? DEFAULT_URL, 'KEYGATE_URL'), null);
 }

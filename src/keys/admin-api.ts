@@ -6,6 +6,7 @@ import {
   type Authentication,
   attribution,
   type ControlApp,
+  type ControlContext,
   type ControlPlaneDeps,
   IdSchema,
   jsonBody,
@@ -14,10 +15,21 @@ import {
   replies,
 } from '../access/http.ts';
 import { listOf, listSchema, PageQuery } from '../access/page.ts';
-import { firstOwner } from '../access/store.ts';
+import { canonical, PERMISSIONS, rightsOf } from '../access/permission-names.ts';
+import { getUser } from '../access/store.ts';
+import type { Attribution } from '../audit/model.ts';
+import { type Cnf, CnfSchema, confirmationOf } from '../identity/proof/cnf.ts';
 import { ApiError } from '../platform/errors.ts';
+import type { Store, Tx } from '../store/store.ts';
 import { issueKey, revokeKey } from './issue.ts';
-import { AdminApiKeySchema, adminApiKey, ExpirySchema } from './objects.ts';
+import {
+  AdminApiKeySchema,
+  AdminScopesSchema,
+  adminApiKey,
+  ExpirySchema,
+  KeygateAdminKeySchema,
+  keygateAdminKey,
+} from './objects.ts';
 import { countAdminKeys, getKey, listKeys } from './store.ts';
 
 const PATH = '/v1/organization/admin_api_keys';
@@ -37,7 +49,7 @@ export function adminKeysApi({ store, clock }: ControlPlaneDeps, { admin }: Auth
   });
   app.openapi(list, async (c) => {
     const { organizationId } = c.get('principal');
-    const filter = { revoked: 'without', owner: 'any' } as const;
+    const filter = { revoked: 'without', owner: 'any', only: null } as const;
     const scope = { organizationId, projectId: null };
     const { rows, hasMore } = await listKeys(store.db, scope, filter, c.req.valid('query'));
     return c.json(listOf(rows.map(adminApiKey), hasMore), 200);
@@ -61,20 +73,49 @@ export function adminKeysApi({ store, clock }: ControlPlaneDeps, { admin }: Auth
   app.openapi(create, async (c) => {
     const { name, expires_in_seconds: expiresInSeconds = null } = c.req.valid('json');
     const by = attribution(c, clock);
-    const issued = await store.write(async (tx) => {
-      const owner = await firstOwner(tx, by.organizationId);
-      if (owner === undefined)
-        throw new ApiError(400, 'The organization has no owner who could own an admin key.');
-      const { key, value } = await issueKey(store, tx, by, {
-        type: 'admin',
-        name,
-        projectId: null,
-        owner: { type: 'user', id: owner.id },
-        expiresInSeconds,
-      });
-      return { value, key: await getKey(tx, { organizationId: by.organizationId, projectId: null }, key.id) };
-    });
+    const issued = await store.write((tx) =>
+      issueAdminKey(store, tx, by, c, { name, expiresInSeconds, scopes: [], ownerId: undefined, cnf: null }),
+    );
     return c.json({ ...adminApiKey(issued.key), value: issued.value }, 200);
+  });
+
+  const createScoped = createRoute({
+    method: 'post',
+    path: '/v1/keygate/admin_api_keys',
+    tags: ['keygate'],
+    middleware: [admin] as const,
+    request: {
+      body: jsonBody(
+        z.strictObject({
+          name: NameSchema,
+          scopes: AdminScopesSchema.default([]),
+          owner_user_id: IdSchema.optional().openapi({ description: 'Whoever asks if left out.' }),
+          expires_in_seconds: ExpirySchema.nullable().optional(),
+          cnf: CnfSchema.nullable().default(null),
+        }),
+      ),
+    },
+    responses: replies(
+      KeygateAdminKeySchema.extend({
+        cnf: CnfSchema.nullable(),
+        value: z.string().openapi({ description: 'The key itself, shown this once.' }),
+      }),
+      'The new admin key: it does what its scopes and its owner’s roles both allow.',
+    ),
+  });
+  app.openapi(createScoped, async (c) => {
+    const {
+      name,
+      scopes,
+      owner_user_id: ownerId,
+      expires_in_seconds: expiresInSeconds = null,
+      cnf,
+    } = c.req.valid('json');
+    const by = attribution(c, clock);
+    const issued = await store.write((tx) =>
+      issueAdminKey(store, tx, by, c, { name, scopes, ownerId, expiresInSeconds, cnf }),
+    );
+    return c.json({ ...keygateAdminKey(issued.key), value: issued.value, cnf }, 200);
   });
 
   const get = createRoute({
@@ -122,4 +163,39 @@ export function adminKeysApi({ store, clock }: ControlPlaneDeps, { admin }: Auth
   });
 
   return app;
+}
+
+interface AdminKeyOrder {
+  readonly name: string;
+  readonly scopes: readonly string[];
+  /** Undefined: whoever asks. */
+  readonly ownerId: string | undefined;
+  readonly expiresInSeconds: number | null;
+  readonly cnf: Cnf | null;
+}
+
+/** A key never has more than the one that made it: without scopes of its own it has that one's. */
+async function issueAdminKey(store: Store, tx: Tx, by: Attribution, c: ControlContext, order: AdminKeyOrder) {
+  const caller = c.get('principal');
+  const owner = await getUser(tx, by.organizationId, order.ownerId ?? caller.ownerId);
+  const scopes = order.scopes.length === 0 ? caller.scopes : order.scopes;
+  // A key of the caller's own with fewer scopes gives nothing away; one in another's name, or of a restricted key, might.
+  const bound =
+    owner.id === caller.ownerId && caller.scopes.length === 0 ? [] : scopes.length > 0 ? scopes : PERMISSIONS;
+  for (const [at, scope] of bound.entries()) {
+    if ([...rightsOf([scope])].every((right) => caller.rights.has(right))) continue;
+    throw new ApiError(403, `The key that makes this one does not have ${canonical(scope)} itself.`, {
+      param: order.scopes.length > 0 ? `scopes[${at}]` : 'scopes',
+    });
+  }
+  const { key, value } = await issueKey(store, tx, by, {
+    type: 'admin',
+    name: order.name,
+    projectId: null,
+    owner: { type: 'user', id: owner.id },
+    scopes: [...new Set(scopes)],
+    expiresInSeconds: order.expiresInSeconds,
+    confirmation: confirmationOf(order.cnf),
+  });
+  return { value, key: await getKey(tx, { organizationId: by.organizationId, projectId: null }, key.id) };
 }

@@ -14,8 +14,9 @@ import {
   ProjectIdSchema,
   replies,
 } from '../access/http.ts';
+import { assertForSelf, assertOwn, keysOf } from '../access/own-keys.ts';
 import { listOf, listSchema, PageQuery } from '../access/page.ts';
-import { firstOwner, getActiveProject, getProject, getUser } from '../access/store.ts';
+import { getActiveProject, getProject, getUser } from '../access/store.ts';
 import { invalidParameter } from '../access/validation.ts';
 import { CnfSchema, confirmationOf } from '../identity/proof/cnf.ts';
 import { ApiError } from '../platform/errors.ts';
@@ -61,7 +62,7 @@ export function projectKeysApi({ store, clock }: ControlPlaneDeps, { admin }: Au
     const { rows, hasMore } = await listKeys(
       store.db,
       { organizationId, projectId },
-      { revoked: 'without', owner },
+      { revoked: 'without', owner, only: keysOf(c, projectId, 'read') },
       page,
     );
     return c.json(listOf(rows.map(projectApiKey), hasMore), 200);
@@ -78,7 +79,9 @@ export function projectKeysApi({ store, clock }: ControlPlaneDeps, { admin }: Au
   app.openapi(get, async (c) => {
     const { organizationId } = c.get('principal');
     const { project_id: projectId, api_key_id: id } = c.req.valid('param');
-    return c.json(projectApiKey(await getKey(store.db, { organizationId, projectId }, id)), 200);
+    const key = await getKey(store.db, { organizationId, projectId }, id);
+    assertOwn(keysOf(c, projectId, 'read'), key);
+    return c.json(projectApiKey(key), 200);
   });
 
   const update = createRoute({
@@ -104,6 +107,7 @@ export function projectKeysApi({ store, clock }: ControlPlaneDeps, { admin }: Au
     const key = await store.write(async (tx) => {
       await getActiveProject(tx, by.organizationId, projectId);
       const found = await getKey(tx, { organizationId: by.organizationId, projectId }, id);
+      assertOwn(keysOf(c, projectId, 'write'), found);
       if (found.expires_at !== null && found.expires_at <= by.at) {
         throw new ApiError(400, 'An expired key cannot be updated. Issue a new one.');
       }
@@ -133,6 +137,7 @@ export function projectKeysApi({ store, clock }: ControlPlaneDeps, { admin }: Au
     const by = attribution(c, clock);
     await store.write(async (tx) => {
       const key = await getKey(tx, { organizationId: by.organizationId, projectId }, id);
+      assertOwn(keysOf(c, projectId, 'write'), key);
       await revokeKey(store, tx, by, key);
     });
     return c.json(
@@ -149,7 +154,7 @@ const IssueBody = z.strictObject({
   type: z.enum(['project', 'test']).default('project').openapi({
     description: 'A test key reaches the sandbox only, whatever model it names, and costs nothing.',
   }),
-  owner_user_id: IdSchema.optional().openapi({ description: "The organization's first owner if left out." }),
+  owner_user_id: IdSchema.optional().openapi({ description: 'Whoever asks if left out.' }),
   scopes: ScopesSchema.default([]),
   models: ModelsSchema.nullable().default(null),
   addresses: AddressesSchema.nullable().default(null),
@@ -158,7 +163,10 @@ const IssueBody = z.strictObject({
 });
 
 /** keygate's own routes under /v1/keygate/projects/{project_id}/api_keys. */
-export function keygateKeysApi({ store, clock }: ControlPlaneDeps, { admin }: Authentication): ControlApp {
+export function keygateKeysApi(
+  { store, registry, clock }: ControlPlaneDeps,
+  { admin }: Authentication,
+): ControlApp {
   const app = newApp();
   const path = '/v1/keygate/projects/{project_id}/api_keys';
   const tags = ['keygate'];
@@ -184,14 +192,11 @@ export function keygateKeysApi({ store, clock }: ControlPlaneDeps, { admin }: Au
     const { organizationId } = by;
     const issued = await store.write(async (tx) => {
       await getActiveProject(tx, organizationId, projectId);
-      const owner = body.owner_user_id
-        ? await getUser(tx, organizationId, body.owner_user_id)
-        : await firstOwner(tx, organizationId);
-      if (owner === undefined) {
-        throw invalidParameter(
-          'owner_user_id',
-          "The organization has no owner: name the key's 'owner_user_id'.",
-        );
+      const owner = await getUser(tx, organizationId, body.owner_user_id ?? c.get('principal').ownerId);
+      assertForSelf(keysOf(c, projectId, 'write'), owner.id);
+      if (registry.access.within('user', owner.id, projectId) === null) {
+        const message = 'This user has no access to the project: add it to the project first.';
+        throw invalidParameter('owner_user_id', message);
       }
       const { key, value } = await issueKey(store, tx, by, {
         type: body.type,
@@ -234,7 +239,7 @@ export function keygateKeysApi({ store, clock }: ControlPlaneDeps, { admin }: Au
     const { rows, hasMore } = await listKeys(
       store.db,
       { organizationId, projectId },
-      { revoked, owner: 'any' },
+      { revoked, owner: 'any', only: keysOf(c, projectId, 'read') },
       page,
     );
     const now = clock.now();
@@ -259,6 +264,7 @@ export function keygateKeysApi({ store, clock }: ControlPlaneDeps, { admin }: Au
     const { organizationId } = c.get('principal');
     const { project_id: projectId, api_key_id: id } = c.req.valid('param');
     const key = await getKey(store.db, { organizationId, projectId }, id, 'with');
+    assertOwn(keysOf(c, projectId, 'read'), key);
     return c.json(keygateKey(key, clock.now()), 200);
   });
 

@@ -3,6 +3,7 @@
 
 import { z } from '@hono/zod-openapi';
 import { IdSchema, seconds, secondsOrNull, TimestampSchema } from '../access/http.ts';
+import { isGrantable, levelOf } from '../access/permission-names.ts';
 import { invalidParameter } from '../access/validation.ts';
 import { CnfSchema, cnfOf } from '../identity/proof/cnf.ts';
 import { canonicalRange } from './addresses.ts';
@@ -15,15 +16,28 @@ import type { OwnedKey } from './store.ts';
 const ADDRESSES_MAX = 50;
 const LIST_MAX = 200;
 
+/** Scopes of a project's key: by name, and of what a project grants. */
 export const ScopesSchema = z
   .array(
     z
       .string()
-      .regex(/^[a-z][a-z0-9_]*(?:\.[a-z0-9_]+)*$/, 'must be a scope such as api.model.request')
-      .max(128),
+      .max(128)
+      .refine(isGrantable, 'must be a scope such as api.model.request or api.all.read')
+      .refine(
+        (name) => !isGrantable(name) || levelOf(name) === 'project',
+        'must be a scope of a project: the organization is administered with an admin key',
+      ),
   )
   .max(LIST_MAX)
-  .openapi({ description: 'What the key may do; an empty list is everything.' });
+  .openapi({ description: 'What the key may do; an empty list is everything that its owner may.' });
+
+/** Scopes of an admin key: any. */
+export const AdminScopesSchema = z
+  .array(
+    z.string().max(128).refine(isGrantable, 'must be a scope such as api.management.read or api.usage.read'),
+  )
+  .max(LIST_MAX)
+  .openapi({ description: 'What the key may do; an empty list is everything that whoever asks may.' });
 
 export const ModelsSchema = z
   .array(
@@ -93,7 +107,6 @@ export const ProjectApiKeySchema = z
   .openapi('ProjectApiKey');
 
 export function projectApiKey(key: OwnedKey): z.infer<typeof ProjectApiKeySchema> {
-  const known = key.owner_type === 'user' ? key.user_name : key.account_name;
   return {
     object: 'organization.project.api_key',
     id: key.id,
@@ -102,7 +115,7 @@ export function projectApiKey(key: OwnedKey): z.infer<typeof ProjectApiKeySchema
     created_at: seconds(key.created_at),
     last_used_at: secondsOrNull(key.last_used_at),
     expires_at: secondsOrNull(key.expires_at),
-    owner_project_access: known === null ? 'inactive' : 'active',
+    owner_project_access: key.owner_has_access === 1 ? 'active' : 'inactive',
     owner: ownerOf(key),
   };
 }
@@ -116,7 +129,7 @@ function ownerOf(key: OwnedKey): z.infer<typeof OwnerSchema> {
         id: key.owner_id,
         name: key.user_name ?? '',
         email: key.user_email ?? '',
-        role: key.user_role ?? 'none',
+        role: key.owner_project_role ?? 'none',
         created_at: seconds(key.user_created_at ?? 0),
       },
     };
@@ -198,7 +211,7 @@ export const AdminApiKeySchema = z
       id: z.string(),
       name: z.string(),
       created_at: TimestampSchema,
-      role: z.literal('owner'),
+      role: z.string(),
     }),
   })
   .openapi('AdminApiKey');
@@ -218,7 +231,16 @@ export function adminApiKey(key: OwnedKey): z.infer<typeof AdminApiKeySchema> {
       id: key.owner_id,
       name: key.user_name ?? '',
       created_at: seconds(key.user_created_at ?? 0),
-      role: 'owner',
+      role: key.user_role ?? 'none',
     },
   };
+}
+
+/** An admin key as keygate's own route shows it. */
+export const KeygateAdminKeySchema = AdminApiKeySchema.extend({ scopes: z.array(z.string()) }).openapi(
+  'KeygateAdminApiKey',
+);
+
+export function keygateAdminKey(key: OwnedKey): z.infer<typeof KeygateAdminKeySchema> {
+  return { ...adminApiKey(key), scopes: [...parseList(key.scopes)] };
 }

@@ -4,6 +4,7 @@
 import { type Selectable, type SqlBool, sql } from 'kysely';
 import { notFound } from '../access/model.ts';
 import { beyond, cut, type Page, type PageRequest, unknownAfter } from '../access/page.ts';
+import { PREDEFINED_ROLES } from '../access/permission-names.ts';
 import { type ProjectSettings, readProjectSettings } from '../controls/settings.ts';
 import { settingsOfProjects } from '../controls/store.ts';
 import type { OrganizationId, ProjectId } from '../platform/ids.ts';
@@ -134,6 +135,10 @@ export interface OwnedKey extends StoredKey {
   readonly account_name: string | null;
   readonly account_role: string | null;
   readonly account_created_at: number | null;
+  /** Whether its owner has a role that opens the key's project: by itself, or by a group. */
+  readonly owner_has_access: number;
+  /** A user's strongest role in the project, as clients know those by name. */
+  readonly owner_project_role: string | null;
 }
 
 /** Whose keys: a project's, or with `projectId` null the organization's admin keys. */
@@ -145,6 +150,34 @@ export interface KeyScope {
 export interface KeyFilter {
   readonly revoked: 'without' | 'with';
   readonly owner: 'active' | 'inactive' | 'any';
+  /** This user's only; null: everybody's. */
+  readonly only: string | null;
+}
+
+/** The owner itself and the groups that it is in. */
+const OWNERS = sql`(select api_keys.owner_id union all
+  select m.group_id from group_members m where m.member_id = api_keys.owner_id)`;
+
+/** As the book of access has it (src/access/book.ts), for lists that are made by the database. */
+function ownerHasAccess() {
+  return sql<SqlBool>`(coalesce(service_accounts.role, 'none') <> 'none' or exists (
+    select 1 from role_assignments a
+    where a.organization_id = api_keys.organization_id and a.principal_id in ${OWNERS}
+      and (users.id is not null or service_accounts.id is not null)
+      and (a.project_id = api_keys.project_id
+        or (a.project_id is null and users.id is not null and a.role_id <> ${PREDEFINED_ROLES.organizationReader.id}))
+  ))`;
+}
+
+function projectRole() {
+  const { projectOwner, projectMember, projectViewer } = PREDEFINED_ROLES;
+  const rank = sql`case a.role_id when ${projectOwner.id} then 1 when ${projectMember.id} then 2
+    when ${projectViewer.id} then 3 else 4 end`;
+  return sql`(select case ${rank} when 1 then 'owner' when 2 then 'member' when 3 then 'viewer' else 'custom' end
+    from role_assignments a
+    where a.organization_id = api_keys.organization_id and a.project_id = api_keys.project_id
+      and a.principal_id in ${OWNERS}
+    order by ${rank} limit 1)`;
 }
 
 function scopedKeys(db: Db | Tx, scope: KeyScope) {
@@ -177,6 +210,10 @@ function scopedKeys(db: Db | Tx, scope: KeyScope) {
       'service_accounts.name as account_name',
       'service_accounts.role as account_role',
       'service_accounts.created_at as account_created_at',
+      sql<number>`case when ${ownerHasAccess()} then 1 else 0 end`.as('owner_has_access'),
+      sql<string | null>`case when users.role = 'owner' then 'owner' else ${projectRole()} end`.as(
+        'owner_project_role',
+      ),
     ])
     .where('api_keys.organization_id', '=', scope.organizationId)
     .where('api_keys.project_id', scope.projectId === null ? 'is' : '=', scope.projectId)
@@ -205,9 +242,10 @@ export async function listKeys(
   let query = scopedKeys(db, scope);
   if (filter.revoked === 'without') query = query.where('api_keys.revoked_at', 'is', null);
   if (filter.owner !== 'any') {
-    const known = sql<SqlBool>`(users.id is not null or service_accounts.id is not null)`;
-    query = query.where(filter.owner === 'active' ? known : sql<SqlBool>`not ${known}`);
+    const active = ownerHasAccess();
+    query = query.where(filter.owner === 'active' ? active : sql<SqlBool>`not ${active}`);
   }
+  if (filter.only !== null) query = query.where('api_keys.owner_id', '=', filter.only);
   if (page.after !== undefined) {
     const place = await scopedKeys(db, scope).where('api_keys.id', '=', page.after).executeTakeFirst();
     if (place === undefined) throw unknownAfter();

@@ -2,13 +2,11 @@
 // client's `client.webhooks`), and keygate's own with an admin key, for the organization and all its projects.
 
 import { createRoute, z } from '@hono/zod-openapi';
-import { createMiddleware } from 'hono/factory';
 import {
   type Authentication,
   attribution,
   type ControlApp,
   type ControlContext,
-  type ControlEnv,
   IdSchema,
   jsonBody,
   NameSchema,
@@ -19,9 +17,7 @@ import {
   TimestampSchema,
 } from '../access/http.ts';
 import { listOf, listSchema, PageQuery } from '../access/page.ts';
-import { scopeRights } from '../access/permission-names.ts';
 import { invalidParameter } from '../access/validation.ts';
-import { missingScope } from '../keys/errors.ts';
 import type { Clock } from '../platform/clock.ts';
 import { ApiError } from '../platform/errors.ts';
 import { newId, type ProjectId } from '../platform/ids.ts';
@@ -97,29 +93,14 @@ const Types = z
 
 const EndpointPath = z.object({ webhook_endpoint_id: IdSchema });
 
-/** With a project's own key: its scopes, and no project but its own. */
-function projectKey(permission: 'api.webhooks.read' | 'api.webhooks.write') {
-  return createMiddleware<ControlEnv>(async (c, next) => {
-    const { project, scopes } = c.get('principal');
-    if (project === null) {
-      throw new ApiError(
-        403,
-        "This operation wants a project's key; with an admin key, use /v1/keygate/webhooks.",
-      );
-    }
-    if (!scopeRights(scopes).has(permission)) throw missingScope(permission);
-    await next();
-  });
-}
-
-export function projectEndpointsApi(deps: EndpointDeps, { anyKey }: Authentication): ControlApp {
+export function projectEndpointsApi(deps: EndpointDeps, { projectKey }: Authentication): ControlApp {
   const app = newApp();
   endpointRoutes(app, deps, {
     path: '/v1/webhook_endpoints',
     types: '/v1/webhook_event_types',
     tag: 'Webhooks',
-    read: [anyKey, projectKey('api.webhooks.read')],
-    write: [anyKey, projectKey('api.webhooks.write')],
+    read: [projectKey],
+    write: [projectKey],
     create: Create,
     object: plain,
     scope: (c) => {

@@ -192,7 +192,7 @@ describe('the control plane', () => {
       [keys, { name: 'x', expires_in_seconds: 31_536_001 }, 'expires_in_seconds', 'invalid_value'],
       [keys, { name: 'x', expires_in_second: 60 }, 'expires_in_second', 'unknown_parameter'],
       [keys, { name: 'x', type: 'admin' }, 'type', 'invalid_value'],
-      [keys, { name: 'x', scopes: ['ok', 'not a scope'] }, 'scopes[1]', 'invalid_value'],
+      [keys, { name: 'x', scopes: ['api.files.read', 'not a scope'] }, 'scopes[1]', 'invalid_value'],
       [keys, { name: 'x', models: [] }, 'models', 'invalid_value'],
       [keys, { name: 'x', addresses: ['10.0.0.0/8', 'hunter2'] }, 'addresses[1]', 'invalid_value'],
       [keys, { name: 'x', addresses: Array(51).fill('10.0.0.1') }, 'addresses', 'invalid_value'],

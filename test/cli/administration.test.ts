@@ -109,13 +109,13 @@ describe('keys create', () => {
   test('with --admin makes an admin key of the organization', async () => {
     const { out } = await keygate(['keys', 'create', 'ops', '--admin', '--expires', '1h', '-q']);
     expect(out).toBe('sk-admin-value\n');
-    expect(server.changes).toEqual(['POST /v1/organization/admin_api_keys']);
+    expect(server.changes).toEqual(['POST /v1/keygate/admin_api_keys']);
     expect(server.asked.at(-1)?.body).toEqual({ name: 'ops', expires_in_seconds: 3600 });
   });
 
   test.each([
     [['keys', 'create'], 'Give the key a name'],
-    [['keys', 'create', 'x', '--admin', '--model', 'm'], '--admin goes only with a name and --expires'],
+    [['keys', 'create', 'x', '--admin', '--model', 'm'], '--admin goes with a name, --owner, --scope'],
     [['keys', 'create', '--service-account', 'x', '--model', 'm'], 'narrowed by --scope and --expires only'],
     [['keys', 'create', 'x', '--expires', '90'], 'It must be a time from 1s to 365d'],
     [['keys', 'create', 'x', '--expires', '2000d'], 'It must be a time from 1s to 365d'],

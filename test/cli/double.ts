@@ -92,7 +92,7 @@ export class ServerDouble {
         return this.keys.find((key) => key.id === id);
       case 'POST v1/keygate/projects/*/api_keys':
         return { id: 'key_new', ...created, ...fields, value: `sk-${String(fields['type'])}-value` };
-      case 'POST v1/organization/admin_api_keys':
+      case 'POST v1/keygate/admin_api_keys':
         return { id: 'key_new', ...created, ...fields, value: 'sk-admin-value' };
       case 'DELETE v1/organization/projects/*/api_keys/*':
       case 'DELETE v1/organization/admin_api_keys/*':

@@ -1,7 +1,8 @@
-// keygate's own routes for bound keys of service accounts and of the organization: what the published routes make, with
-// `cnf`. A project's own keys take it where keygate's other fields are (src/keys/api.ts).
+// keygate's own route for bound keys of service accounts: what the published route makes, with `cnf`. A project's own
+// keys, and admin keys, take it where keygate's other fields are (src/keys/api.ts, src/keys/admin-api.ts).
 
 import { createRoute, z } from '@hono/zod-openapi';
+import { assertMayGrant, permissionsOfAccount } from '../../access/grants.ts';
 import {
   type Authentication,
   attribution,
@@ -14,23 +15,16 @@ import {
   ProjectIdSchema,
   replies,
 } from '../../access/http.ts';
-import { addServiceAccountKey } from '../../access/service-accounts.ts';
-import { firstOwner } from '../../access/store.ts';
-import { issueKey } from '../../keys/issue.ts';
+import { addServiceAccountKey, getServiceAccount } from '../../access/service-accounts.ts';
 import {
-  AdminApiKeySchema,
-  adminApiKey,
   ExpirySchema,
   ScopesSchema,
   ServiceAccountKeySchema,
   serviceAccountKey,
 } from '../../keys/objects.ts';
-import { getKey } from '../../keys/store.ts';
-import { ApiError } from '../../platform/errors.ts';
 import { CnfSchema, confirmationOf } from './cnf.ts';
 
 const BoundTo = { cnf: CnfSchema };
-const Value = { value: z.string().openapi({ description: 'The key itself, shown this once.' }) };
 
 export function boundKeysApi({ store, clock }: ControlPlaneDeps, { admin }: Authentication): ControlApp {
   const app = newApp();
@@ -65,47 +59,12 @@ export function boundKeysApi({ store, clock }: ControlPlaneDeps, { admin }: Auth
         expiresInSeconds,
         confirmation: confirmationOf(cnf),
       };
-      const issued = await store.write((tx) => addServiceAccountKey(store, tx, by, path, order));
-      return c.json({ ...serviceAccountKey(issued), cnf }, 200);
-    },
-  );
-
-  app.openapi(
-    createRoute({
-      ...common,
-      method: 'post',
-      path: '/v1/keygate/admin_api_keys',
-      request: {
-        body: jsonBody(
-          z.strictObject({
-            name: NameSchema,
-            expires_in_seconds: ExpirySchema.nullable().default(null),
-            cnf: CnfSchema,
-          }),
-        ),
-      },
-      responses: replies(AdminApiKeySchema.extend({ ...Value, ...BoundTo }), 'The new admin key, bound.'),
-    }),
-    async (c) => {
-      const { name, expires_in_seconds: expiresInSeconds, cnf } = c.req.valid('json');
-      const by = attribution(c, clock);
       const issued = await store.write(async (tx) => {
-        const owner = await firstOwner(tx, by.organizationId);
-        if (owner === undefined) {
-          throw new ApiError(400, 'The organization has no owner who could own an admin key.');
-        }
-        const { key, value } = await issueKey(store, tx, by, {
-          type: 'admin',
-          name,
-          projectId: null,
-          owner: { type: 'user', id: owner.id },
-          expiresInSeconds,
-          confirmation: confirmationOf(cnf),
-        });
-        const scope = { organizationId: by.organizationId, projectId: null };
-        return { value, key: await getKey(tx, scope, key.id) };
+        const { role } = await getServiceAccount(tx, path);
+        assertMayGrant(c.get('rights'), projectId, permissionsOfAccount(role));
+        return await addServiceAccountKey(store, tx, by, path, order);
       });
-      return c.json({ ...adminApiKey(issued.key), value: issued.value, cnf }, 200);
+      return c.json({ ...serviceAccountKey(issued), cnf }, 200);
     },
   );
 
