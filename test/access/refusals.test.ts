@@ -186,7 +186,7 @@ describe('the control plane', () => {
       [PROJECTS, { name: 'a\ud800' }, 'name', 'invalid_value'],
       [PROJECTS, { name: 'x'.repeat(257) }, 'name', 'invalid_value'],
       [PROJECTS, { name: 'x', colour: 'red' }, 'colour', 'unknown_parameter'],
-      [PROJECTS, { name: 'x', external_key_id: 'k' }, 'external_key_id', 'invalid_type'],
+      [PROJECTS, { name: 'x', external_key_id: 'k' }, 'external_key_id', 'invalid_value'],
       [PROJECTS, [], null, null],
       [keys, { name: 'x', expires_in_seconds: 0 }, 'expires_in_seconds', 'invalid_value'],
       [keys, { name: 'x', expires_in_seconds: 31_536_001 }, 'expires_in_seconds', 'invalid_value'],
@@ -279,6 +279,7 @@ describe('the control plane', () => {
       scopes: [],
       models: null,
       expires_at: null,
+      environment: 'production',
     });
   });
 

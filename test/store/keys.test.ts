@@ -59,6 +59,7 @@ describe.each(stores)('loading keys from $kind', ({ fresh }) => {
         key.models,
         key.addresses,
         key.expires_at,
+        key.confirmation,
       ]);
     expect(await loaded()).toEqual(expected);
   });

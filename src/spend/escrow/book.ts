@@ -32,7 +32,8 @@ export class Book {
   private validWall = 0;
   /** It takes no new calls: its lease was fenced or is being given up. Calls under way are still settled in it. */
   retired = false;
-  private fenced = false;
+  /** The store takes what is reported under it, and grants nothing more. */
+  fenced = false;
   /** The store does not know it any more: nothing can be had under it. */
   lost = false;
   readonly accounts = new Map<string, Account>();

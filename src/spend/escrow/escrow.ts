@@ -143,8 +143,9 @@ export class Escrow<B extends EscrowBudget = EscrowBudget> {
     let answer: 'held' | 'later' | 'refused' = 'held';
     for (const account of hold.accounts) {
       if (!account.hard || (account.free >= more && account.book.valid(mono, wall))) continue;
-      // A lease that was lost takes no more: the call ends with what it has.
-      if (account.book.lost || account.denies(more, mono)) return 'refused';
+      // A lease that was lost or fenced gets no more: the call ends with what it has.
+      const { lost, fenced } = account.book;
+      if (lost || fenced || account.denies(more, mono)) return 'refused';
       account.wish = Math.max(account.wish, more);
       account.book.want(account);
       answer = 'later';
