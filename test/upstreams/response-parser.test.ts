@@ -13,7 +13,9 @@ interface Read {
 }
 
 /** Reads bytes cut into pieces, as one answer to one request, and then the close of the connection. */
-function read(bytes: Buffer, cuts: readonly number[] = [], method = 'GET', closes = false): Read {
+function read(sent: Buffer, cuts: readonly number[] = [], method = 'GET', closes = false): Read {
+  // The parser may move what it is given.
+  const bytes = Buffer.from(sent);
   const seen: Read = { heads: [], body: '', complete: 0, reusable: false, error: null };
   const parser = new ResponseParser(
     {

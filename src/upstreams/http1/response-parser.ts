@@ -80,7 +80,7 @@ export class ResponseParser {
     this.#hasBody = method !== 'HEAD';
   }
 
-  /** Takes bytes as they came. Throws ResponseSyntaxError; the connection must then be destroyed. */
+  /** Takes bytes as they came, for good: it may move them. Throws ResponseSyntaxError; then destroy the connection. */
   push(bytes: Buffer): void {
     let at = 0;
     while (at < bytes.length) {
