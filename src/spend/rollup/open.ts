@@ -5,6 +5,7 @@ import type { Clock } from '../../platform/clock.ts';
 import type { Store } from '../../store/store.ts';
 import { importedLists } from '../prices/import.ts';
 import { shippedPrices } from '../prices/shipped.ts';
+import { makePartitions } from './partitions.ts';
 import { Rollup } from './rollup.ts';
 
 export interface OpenRollup {
@@ -33,6 +34,8 @@ export async function openRollup(
   const unfollow = store.follow(await store.lastChange(), (changes) => {
     if (changes.some(({ kind }) => kind === 'price_list')) rollup.reprice();
   });
+  // Before the first segment of the day, so that it comes to lie in its day's partition.
+  if (store.kind === 'postgres') await makePartitions(store.db, clock.now()).catch(onError);
   rollup.start();
   return {
     close: async () => {

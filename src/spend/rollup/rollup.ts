@@ -54,6 +54,8 @@ export interface Turn {
 const NOTHING: Turn = { segments: 0, more: false };
 
 interface Unfolded extends Omit<RawSegment, 'payload'> {
+  /** Which partition it lies in, where there are partitions. */
+  readonly last_at: number;
   readonly bytes: number;
 }
 
@@ -114,7 +116,7 @@ export class Rollup {
   /** Deletes what is too old. */
   async retain(): Promise<void> {
     const { store, clock, retentionMs } = this.#options;
-    await retain(store.db, clock.now(), retentionMs, () => this.#stopped);
+    await retain(store, clock.now(), retentionMs, () => this.#stopped);
   }
 
   #schedule(ms: number): void {
@@ -171,7 +173,7 @@ export class Rollup {
     for (const segment of batch) {
       const payload = new Uint8Array(memory, at, segment.bytes);
       at += segment.bytes;
-      await readPayload(db, segment.seq, payload);
+      await readPayload(db, segment, payload);
       segments.push({ ...segment, payload });
     }
     const answer = await this.#thread.fold(segments);
@@ -218,7 +220,7 @@ async function nextUnfolded(db: Db | Tx): Promise<Unfolded[]> {
   return await db
     .selectFrom('usage_unfolded as unfolded')
     .innerJoin('usage_segments as segment', 'segment.seq', 'unfolded.seq')
-    .select(['segment.seq', 'segment.format', 'segment.events', 'segment.crc'])
+    .select(['segment.seq', 'segment.last_at', 'segment.format', 'segment.events', 'segment.crc'])
     .select(sql<number>`length(segment.payload)`.as('bytes'))
     .where('unfolded.failed', 'is', null)
     .orderBy('unfolded.seq')
@@ -235,12 +237,13 @@ function firstBytes(found: readonly Unfolded[]): Unfolded[] {
 }
 
 /** Piece by piece, because on PostgreSQL each is read from text on the main thread. */
-async function readPayload(db: Db | Tx, seq: number, payload: Uint8Array): Promise<void> {
+async function readPayload(db: Db | Tx, { seq, last_at }: Unfolded, payload: Uint8Array): Promise<void> {
   for (let at = 0; at < payload.length; at += PIECE_BYTES) {
     const { piece } = await db
       .selectFrom('usage_segments')
       .select(sql<Uint8Array>`substr(payload, ${sql.lit(at + 1)}, ${sql.lit(PIECE_BYTES)})`.as('piece'))
       .where('seq', '=', seq)
+      .where('last_at', '=', last_at)
       .executeTakeFirstOrThrow();
     payload.set(piece, at);
   }

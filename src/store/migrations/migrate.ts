@@ -15,6 +15,7 @@ import { up as notify } from './0050-notify.ts';
 import { up as audit } from './0051-audit.ts';
 import { up as credits } from './0060-credits.ts';
 import { up as files } from './0070-files.ts';
+import { up as usagePartitions } from './0071-usage-partitions.ts';
 import { up as access } from './0080-access.ts';
 import { up as settings } from './0090-settings.ts';
 import { up as workloadIdentity } from './0100-workload-identity.ts';
@@ -37,6 +38,7 @@ export const STEPS: Steps = {
   '0051_audit': audit,
   '0060_credits': credits,
   '0070_files': files,
+  '0071_usage_partitions': usagePartitions,
   '0080_access': access,
   '0090_settings': settings,
   '0100_workload_identity': workloadIdentity,
