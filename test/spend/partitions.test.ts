@@ -81,14 +81,12 @@ describe('usage segments on PostgreSQL', () => {
     await keeper.stop();
   });
 
-  test('are appended once, and in order, across partitions', async () => {
+  test('are appended once, across partitions', async () => {
     await makePartitions(store.db, START);
-    await append(store, [event({ at: START })]);
-    await append(store, [event({ at: START + DAY })]);
-    await append(store, [event({ at: START })]);
-    const { rows } = await sql<{ seq: number }>`select seq from usage_segments order by seq`.execute(
-      store.db,
-    );
+    const one = event({ at: START });
+    const other = event({ at: START + DAY });
+    for (const each of [one, other, one, other]) await append(store, [each]);
+    const { rows } = await sql<{ seq: number }>`select seq from usage_segments`.execute(store.db);
     expect(rows).toHaveLength(2);
   });
 });
