@@ -225,7 +225,7 @@ export async function runServer(config: Config, io: Io): Promise<RunningServer> 
         azureVault: config.clouds.azure.endpoints.vault ?? null,
         providers: config.providers.map(({ name }) => name),
       }),
-      identityPart({ ...administration, outgoing: reachable }),
+      identityPart({ ...administration, outgoing: reachable, signIn: identity.signIn }),
       controlsPart({ ...administration, pseudonyms }),
       spendPart(administration, config.spend.account === 'postpaid' ? 'postpaid' : 'undeclared'),
     ]);

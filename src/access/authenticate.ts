@@ -57,9 +57,9 @@ export function authentication(deps: ControlPlaneDeps): Authentication {
   return { admin, anyKey, projectKey };
 }
 
-/** An admin key administers as far as its scopes and its owner's roles go; every other key administers nothing. */
+/** A person who signed in acts with its roles. An admin key administers as far as its scopes and its owner's roles go; every other key administers nothing. */
 function rightsOf(principal: Principal, registry: KeyRegistry): CallerRights {
-  if (principal.type !== 'admin') return NOTHING;
+  if (principal.type !== 'admin' && principal.type !== 'session') return NOTHING;
   return {
     organization: principal.rights,
     within(projectId) {

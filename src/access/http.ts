@@ -77,14 +77,19 @@ export function newApp(): ControlApp {
 
 /** Who makes this change, for the audit log. */
 export function attribution(c: ControlContext, clock: Clock): Attribution {
-  const { keyId, ownerType, ownerId, organizationId } = c.get('principal');
+  const { keyId, ownerType, ownerId, organizationId, email } = c.get('principal');
+  const ip_address = c.env.remoteAddress || null;
+  if (email !== undefined) {
+    const session = { user: { id: ownerId, email }, ip_address };
+    return { organizationId, at: clock.now(), actor: { type: 'session', session } };
+  }
   return {
     organizationId,
     at: clock.now(),
     actor: {
       type: 'api_key',
       api_key: { id: keyId, type: ownerType, owner_id: ownerId },
-      ip_address: c.env.remoteAddress || null,
+      ip_address,
     },
   };
 }

@@ -344,6 +344,12 @@ export const RULES: Readonly<Record<string, Rule>> = {
   [`POST ${OURS}/workload_identity_providers/{workload_identity_provider_id}`]: WORKLOADS_WRITE,
   [`DELETE ${OURS}/workload_identity_providers/{workload_identity_provider_id}`]: WORKLOADS_WRITE,
 
+  // Signing in
+  [`GET ${OURS}/sign_in`]: NO_KEY,
+  [`POST ${OURS}/sign_in`]: NO_KEY,
+  [`POST ${OURS}/sign_in/device`]: NO_KEY,
+  [`DELETE ${OURS}/session`]: ANY_KEY,
+
   // Keys that are bound to a client's own key
   [`POST ${OUR_PROJECT}/service_accounts/{service_account_id}/api_keys`]: ACCOUNTS_WRITE,
 };

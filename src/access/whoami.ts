@@ -20,7 +20,7 @@ const WhoamiSchema = z
     project_id: IdSchema.nullable(),
     environment: z.enum(ENVIRONMENTS).nullable(),
     api_key_id: IdSchema,
-    type: z.enum(['project', 'service_account', 'admin', 'test']),
+    type: z.enum(['project', 'service_account', 'admin', 'test', 'session']),
     owner: z.object({ type: z.enum(['user', 'service_account']), id: IdSchema }),
     scopes: z.array(z.string()),
     models: z.array(z.string()).nullable(),

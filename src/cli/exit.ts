@@ -22,10 +22,13 @@ export type ExitCode = (typeof EXIT)[keyof typeof EXIT];
 export class CommandError extends Error {
   override readonly name = 'CommandError';
   readonly code: ExitCode;
+  /** The server's own code of its refusal; null: it gave none. */
+  readonly reason: string | null;
 
-  constructor(code: ExitCode, message: string, options?: ErrorOptions) {
+  constructor(code: ExitCode, message: string, options?: ErrorOptions & { readonly reason?: string | null }) {
     super(message, options);
     this.code = code;
+    this.reason = options?.reason ?? null;
   }
 }
 

@@ -11,6 +11,7 @@ import { addInvites } from './invites.ts';
 import { forTerminal, type Io } from './io.ts';
 import { addKeys } from './keys.ts';
 import { addLimits } from './limits.ts';
+import { addLogin } from './login.ts';
 import { addProjects } from './projects.ts';
 import { addRoles } from './roles.ts';
 import { addSecrets } from './secrets.ts';
@@ -39,7 +40,7 @@ export function buildProgram(io: Io, runServer: RunServer): Command {
       `
 keys, projects, users, invites, groups, roles, limits, secrets, usage, costs, credits and call talk to a running server. They read
   KEYGATE_URL        where it is (default http://127.0.0.1:4141; its administration's address, if that is apart)
-  KEYGATE_ADMIN_KEY  the admin key for all of them but call (else OPENAI_ADMIN_KEY)
+  KEYGATE_ADMIN_KEY  the admin key for all of them but call (else OPENAI_ADMIN_KEY, else who signed in by login)
   OPENAI_API_KEY     the key for call
 
 Start here:
@@ -50,6 +51,7 @@ ${EXIT_HELP}`,
     )
     .exitOverride();
   addServe(program, io, runServer);
+  addLogin(program, io);
   addKeys(program, io);
   addProjects(program, io);
   addUsers(program, io);

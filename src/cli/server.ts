@@ -4,13 +4,16 @@ import { z } from 'zod';
 import { parseKey } from '../keys/format.ts';
 import { CommandError, EXIT } from './exit.ts';
 import type { Io } from './io.ts';
+import { sessionFor } from './session-file.ts';
 
 export const DEFAULT_URL = 'http://127.0.0.1:4141';
 
 const ANSWER_MS = 30_000;
 const PAGE = 100;
 
-const Refusal = z.object({ error: z.object({ message: z.string() }) });
+const Refusal = z.object({
+  error: z.object({ message: z.string(), code: z.string().nullish() }),
+});
 
 const List = z.object({
   data: z.array(z.looseObject({ id: z.string() })),
@@ -140,7 +143,8 @@ export function refused(url: string, status: number, requestId: string | null, j
   const refusal = Refusal.safeParse(json);
   if (!refusal.success) return notKeygate(url, `it answered ${status} without the API's error`);
   const request = requestId === null ? '' : `, ${requestId}`;
-  return new CommandError(EXIT.refused, `${refusal.data.error.message} (${status}${request})`);
+  const { message, code = null } = refusal.data.error;
+  return new CommandError(EXIT.refused, `${message} (${status}${request})`, { reason: code });
 }
 
 function notKeygate(url: string, why: string): CommandError {
@@ -182,15 +186,17 @@ export function serverUrl(text: string, name: string): string {
   return (url.origin + url.pathname).replace(/\/+$/, '').replace(/\/v1$/, '');
 }
 
-/** The server that the variables name, with the admin key that they hold. */
+/** The server that the variables name, with the admin key that they hold, or the session of whoever signed in there. */
 export function adminServer(io: Io): Server {
   const url = serverUrl(io.env['KEYGATE_URL'] ?? DEFAULT_URL, 'KEYGATE_URL');
   const name = io.env['KEYGATE_ADMIN_KEY'] === undefined ? 'OPENAI_ADMIN_KEY' : 'KEYGATE_ADMIN_KEY';
   const key = io.env[name]?.trim();
   if (key === undefined) {
+    const session = sessionFor(io, url);
+    if (session !== undefined) return new Server(url, session.value);
     throw new CommandError(
       EXIT.configuration,
-      'This needs an admin key: set KEYGATE_ADMIN_KEY to the one that the first start of the server showed.',
+      'This needs an admin key: set KEYGATE_ADMIN_KEY to the one that the first start of the server showed, or sign in with `keygate login`.',
     );
   }
   // Checked before anything is sent: another service's admin key must not leave for this server.

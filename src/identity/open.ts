@@ -1,11 +1,15 @@
 // Opens identity beyond the key: what is held in memory of it, and the door where proofs become tokens.
 
-import type { IdentityConfig } from '../config/model.ts';
+import type { IdentityConfig, SignInConfig } from '../config/model.ts';
 import type { KeyRegistry } from '../keys/registry.ts';
 import type { Clock } from '../platform/clock.ts';
 import type { Outgoing } from '../platform/outgoing.ts';
 import type { Store } from '../store/store.ts';
 import type { Proofs } from './proof/prove.ts';
+import type { SignInParts } from './sign-in/api.ts';
+import { SignInIssuer } from './sign-in/issuer.ts';
+import { Sessions } from './sign-in/sessions.ts';
+import { SignIn } from './sign-in/sign-in.ts';
 import { AccessTokens } from './tokens/access-tokens.ts';
 import { Exchange } from './workload/exchange.ts';
 import { IssuerKeys } from './workload/issuer-keys.ts';
@@ -14,6 +18,8 @@ import { TokenEndpoint } from './workload/token-endpoint.ts';
 export interface OpenIdentity {
   readonly tokens: AccessTokens;
   readonly tokenEndpoint: TokenEndpoint;
+  /** Null: nobody signs in. */
+  readonly signIn: SignInParts | null;
   close(): Promise<void>;
 }
 
@@ -22,7 +28,7 @@ export interface IdentityParts {
   readonly store: Store;
   readonly registry: KeyRegistry;
   readonly clock: Clock;
-  readonly outgoing: Pick<Outgoing, 'send'>;
+  readonly outgoing: Pick<Outgoing, 'send' | 'fetch'>;
   readonly proofs: Proofs;
   readonly onError: (error: unknown) => void;
 }
@@ -32,6 +38,9 @@ export async function openIdentity(parts: IdentityParts): Promise<OpenIdentity> 
   const tokens = new AccessTokens({ store, clock, project: (id) => registry.projectState(id) });
   const stop = await tokens.open(store);
   registry.add(tokens);
+  const sessions = new Sessions(store, clock, (id) => registry.organizationState(id));
+  const stopSessions = await sessions.open();
+  registry.add(sessions);
   // The first exchange need not wait for other nodes to learn this node's key.
   const warmed = tokens.warm().catch(onError);
   const exchange = new Exchange({
@@ -44,10 +53,20 @@ export async function openIdentity(parts: IdentityParts): Promise<OpenIdentity> 
   });
   return {
     tokens,
+    signIn: config.signIn && signInBy(config.signIn, parts),
     tokenEndpoint: new TokenEndpoint({ exchange, proofs, clock, onError }),
     close: async () => {
       await warmed;
+      await stopSessions();
       await stop();
     },
+  };
+}
+
+function signInBy(config: SignInConfig, { store, clock, outgoing, onError }: IdentityParts): SignInParts {
+  const { issuer, sessionLifetimeMs: lifetimeMs } = config;
+  return {
+    issuer: new SignInIssuer(config, outgoing, clock),
+    signIn: new SignIn({ store, clock, issuer, lifetimeMs, onError }),
   };
 }

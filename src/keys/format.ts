@@ -24,6 +24,7 @@ const PREFIXES = {
   service_account: 'sk-svcacct-',
   admin: 'sk-admin-',
   test: 'sk-test-',
+  session: 'sk-sess-',
 } as const satisfies Record<KeyType, string>;
 
 /** What access tokens begin with; whether one is genuine is for its signature to say (src/identity/tokens). */
@@ -45,7 +46,7 @@ export const KEY_LENGTH_MAX = PREFIXES.service_account.length + BODY;
  * The one regular expression for scanners: linear, without look-around or back-references, so that RE2, Hyperscan
  * and grep -E run it too. Check a hit with `parseKey`; with a right checksum it is a key of some keygate.
  */
-export const KEY_PATTERN = /sk-(?:proj|svcacct|admin|test)-[0-9A-Za-z]{22}a2V5Z2F0ZQ[0-9A-Za-z]{28}/;
+export const KEY_PATTERN = /sk-(?:proj|svcacct|admin|test|sess)-[0-9A-Za-z]{22}a2V5Z2F0ZQ[0-9A-Za-z]{28}/;
 
 /**
  * Why a text is no key: `legacy`, the platform's old `sk-…` and `sk-None-…`; `foreign`, another issuer's;
@@ -54,7 +55,7 @@ export const KEY_PATTERN = /sk-(?:proj|svcacct|admin|test)-[0-9A-Za-z]{22}a2V5Z2
 export type KeyFlaw = 'legacy' | 'foreign' | 'malformed' | 'checksum';
 
 export type ParsedKey =
-  | { readonly ok: true; readonly type: KeyType | 'access_token' | 'session' }
+  | { readonly ok: true; readonly type: KeyType | 'access_token' }
   | { readonly ok: false; readonly reason: KeyFlaw };
 
 // Shared, because this runs on every call: nothing is allocated for a reply.

@@ -34,7 +34,7 @@ export interface KeyLimits {
 }
 
 export interface KeyOrder extends KeyLimits {
-  readonly type: KeyType;
+  readonly type: Exclude<KeyType, 'session'>;
   readonly name: string;
   /** Null for an admin key. */
   readonly projectId: ProjectId | null;

@@ -7,7 +7,8 @@ import type { Trust } from '../identity/certificates/trust.ts';
 import type { ApiError } from '../platform/errors.ts';
 import type { KeyId, OrganizationId, ProjectId } from '../platform/ids.ts';
 
-export type KeyType = 'project' | 'service_account' | 'admin' | 'test';
+/** `session`: of a person who signed in, which is not among the stored keys (src/identity/sign-in). */
+export type KeyType = 'project' | 'service_account' | 'admin' | 'test' | 'session';
 
 export const ENVIRONMENTS = ['development', 'staging', 'production'] as const;
 /** What a project is for. */
@@ -65,6 +66,8 @@ export interface Principal {
   readonly project: ProjectState | null;
   readonly ownerType: 'user' | 'service_account';
   readonly ownerId: string;
+  /** Of the person whose session it is; keys have none. */
+  readonly email?: string;
   /** Empty: every scope. */
   readonly scopes: readonly string[];
   /** What its scopes and its owner's roles both allow: of a project's key in the project, of an admin key at large. */

@@ -16,11 +16,11 @@ import { effectiveRights } from '../access/intersect.ts';
 import { NO_RIGHTS } from '../access/permission-names.ts';
 import type { Clock } from '../platform/clock.ts';
 import { unavailable } from '../platform/errors.ts';
-import type { KeyId, ProjectId } from '../platform/ids.ts';
+import type { KeyId, OrganizationId, ProjectId } from '../platform/ids.ts';
 import type { Change, KeyRow, Store } from '../store/store.ts';
 import { digestKey } from './format.ts';
 import { LastUsed } from './last-used.ts';
-import type { Credential, Principal, ProjectState } from './model.ts';
+import type { Credential, OrganizationState, Principal, ProjectState } from './model.ts';
 import { EntryReader } from './rows.ts';
 import { type ExternalKeyState, States } from './states.ts';
 import { type CurrentKey, keysById, keysByOwner } from './store.ts';
@@ -71,6 +71,11 @@ export class KeyRegistry {
   /** How many keys are held. */
   get size(): number {
     return this.#keys.size;
+  }
+
+  /** The state of an organization; it goes on being kept current. */
+  organizationState(id: OrganizationId): OrganizationState {
+    return this.#states.organization(id);
   }
 
   /** The state of a project that has keys or was read; it goes on being kept current. */

@@ -18,6 +18,7 @@ export type SpendAlertId = Brand<string, 'SpendAlertId'>;
 export type CreditGrantId = Brand<string, 'CreditGrantId'>;
 export type AllowlistId = Brand<string, 'AllowlistId'>;
 export type PaymentId = Brand<string, 'PaymentId'>;
+export type SessionId = Brand<string, 'SessionId'>;
 export type CertificateId = Brand<string, 'CertificateId'>;
 export type WorkloadProviderId = Brand<string, 'WorkloadProviderId'>;
 export type FederationRuleId = Brand<string, 'FederationRuleId'>;
@@ -50,6 +51,7 @@ interface IdKinds {
   pay_: PaymentId;
   ipal_: AllowlistId;
   cert_: CertificateId;
+  sess_: SessionId;
   'file-': FileId;
   upload_: UploadId;
   part_: UploadPartId;

@@ -7,6 +7,27 @@ export interface IdentityTables {
   spent_subject_tokens: SpentSubjectTokenTable;
   certificates: CertificateTable;
   active_certificates: ActiveCertificateTable;
+  user_identities: UserIdentityTable;
+  sessions: SessionTable;
+}
+
+/** Who a user is to an issuer. */
+export interface UserIdentityTable {
+  organization_id: string;
+  user_id: string;
+  issuer: string;
+  subject: string;
+  created_at: number;
+}
+
+export interface SessionTable {
+  id: string;
+  organization_id: string;
+  user_id: string;
+  /** SHA-256 of the session key. */
+  digest: Uint8Array;
+  created_at: number;
+  expires_at: number;
 }
 
 /** A certificate of an authority whose client certificates are accepted where it is active. */

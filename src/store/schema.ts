@@ -130,6 +130,7 @@ export interface ChangeTable {
     | 'workload_identity_provider'
     | 'federation_rule'
     | 'token_key'
+    | 'session'
     | 'secret'
     | 'external_key'
     | 'external_storage';

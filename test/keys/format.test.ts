@@ -21,6 +21,7 @@ const PREFIX = {
   service_account: 'sk-svcacct-',
   admin: 'sk-admin-',
   test: 'sk-test-',
+  session: 'sk-sess-',
 } as const;
 const types = fc.constantFrom<KeyType>('project', 'service_account', 'admin', 'test');
 const keys = types.map((type) => ({ type, key: mintKey(type) }));

@@ -21,6 +21,7 @@ import { up as settings } from './0090-settings.ts';
 import { up as workloadIdentity } from './0100-workload-identity.ts';
 import { up as confirmation } from './0101-confirmation.ts';
 import { up as certificates } from './0102-certificates.ts';
+import { up as sessions } from './0103-sessions.ts';
 import { up as secrets } from './0110-secrets.ts';
 import { up as signingKeys } from './0111-signing-keys.ts';
 import { up as externalKeys } from './0112-external-keys.ts';
@@ -44,6 +45,7 @@ export const STEPS: Steps = {
   '0100_workload_identity': workloadIdentity,
   '0101_confirmation': confirmation,
   '0102_certificates': certificates,
+  '0103_sessions': sessions,
   '0110_secrets': secrets,
   '0111_signing_keys': signingKeys,
   '0112_external_keys': externalKeys,
