@@ -10,9 +10,12 @@ const NAME = 'end_user_key';
 const KEY_BYTES = 32;
 /** 128 bits tell any two end users apart. */
 const CHARACTERS = 22;
+const KNOWN_MOST = 10_000;
 
 export class Pseudonyms {
   readonly #key: Buffer;
+  /** Of those that called lately. */
+  #known = new Map<string, string>();
 
   constructor(key: Buffer) {
     this.#key = key;
@@ -21,8 +24,15 @@ export class Pseudonyms {
   /** What stands for an end user of this project; the same name is another one in another project. */
   of(projectId: ProjectId, endUser: string): string {
     // The project's id has no NUL in it: the two cannot run into each other.
-    const digest = createHmac('sha256', this.#key).update(`${projectId}\0${endUser}`).digest('base64url');
-    return `anon_${digest.slice(0, CHARACTERS)}`;
+    const name = `${projectId}\0${endUser}`;
+    const known = this.#known.get(name);
+    if (known !== undefined) return known;
+    const digest = createHmac('sha256', this.#key).update(name).digest('base64url');
+    const made = `anon_${digest.slice(0, CHARACTERS)}`;
+    // Callers name end users as they like: memory is bounded, only speed is lost.
+    if (this.#known.size >= KNOWN_MOST) this.#known = new Map();
+    this.#known.set(name, made);
+    return made;
   }
 }
 

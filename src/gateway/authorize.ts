@@ -12,8 +12,9 @@ import type { PromptLog } from '../prompts/log.ts';
 import type { OwnedObjects } from '../upstreams/objects.ts';
 import type { Route, Routes } from '../upstreams/routes.ts';
 import type { Call, ProjectPrincipal } from './call.ts';
-import { hold, mayName } from './controls.ts';
+import { hold, mayName, toolDenied } from './controls.ts';
 import type { Operation } from './operations.ts';
+import { alwaysSearches } from './tools.ts';
 import { LATER, type Resume, type Verdict } from './verdict.ts';
 
 const REFERENCES_MAX = 200;
@@ -44,7 +45,8 @@ export function authorize(call: Call, rights: Rights, resume: Resume): Verdict {
     const held = hold(call, principal, controls, rights.pseudonyms);
     if (held !== null) return held;
   }
-  if (rights.prompts !== null) call.transcript = rights.prompts.begin(controls);
+  // What is under a key of the project's own is not written down beside it in the clear.
+  if (rights.prompts !== null && externalKey === null) call.transcript = rights.prompts.begin(controls);
   if (operation.objects === 'reads' || operation.objects === 'deletes') {
     return toOwner(call, principal, call.parameters[0] ?? '', rights, resume);
   }
@@ -124,12 +126,15 @@ export function permittedRoute(principal: ProjectPrincipal, model: string, route
   const route = routes.find(model, principal.type === 'test');
   if (route === undefined) return unknownModel(model, routes);
   const denying = rule !== null && rule.mode === 'deny_list' ? rule : null;
-  if (route.within === null && denying === null) return route;
+  const searchless = project.controls?.forbiddenTools?.has('web_search') === true;
+  if (route.within === null && denying === null && !searchless) return route;
   const within = route.within === null ? route.targets : route.within[project.environment];
   if (within.length === 0) return wrongEnvironment(project, model);
-  if (denying === null) return { ...route, targets: within };
+  const silent = searchless ? within.filter((target) => !alwaysSearches(target.model)) : within;
+  if (silent.length === 0) return toolDenied(project.id, 'web_search');
+  if (denying === null) return { ...route, targets: silent };
   // What is denied is not reached under another name either; a name on the list of the allowed is allowed as it is.
-  const targets = within.filter((target) => mayName(denying, target.model));
+  const targets = silent.filter((target) => mayName(denying, target.model));
   return targets.length === 0 ? modelDenied(project.id, model) : { ...route, targets };
 }
 

@@ -1,6 +1,6 @@
 // Which hosted tools a request body asks for: tools that run at the provider, by the platform's five names. They are
-// named in `tools`, in what an input item adds to them, in `tool_choice`, and in chat by `web_search_options` or by a
-// model that always searches.
+// named in `tools`, in what an input item adds to them, in `tool_choice`, and by members of their own, which providers
+// call differently. Some models search with every answer: those are held by their names.
 
 import { HOSTED_TOOLS, type HostedTool } from '../controls/settings.ts';
 
@@ -20,8 +20,19 @@ const CALLERS_OWN: ReadonlySet<string> = new Set([
   'programmatic_tool_calling',
 ]);
 
-/** Models of chat that search the web with every answer. */
-const ALWAYS_SEARCHES = /-search-(?:preview|api)\b/;
+/** Members that turn a search on: OpenAI's, xAI's, OpenRouter's, Qwen's, Groq's. */
+const SEARCHES = [
+  'web_search_options',
+  'search_parameters',
+  'plugins',
+  'enable_search',
+  'search_settings',
+] as const;
+
+/** Whether this model searches the web with every answer. */
+export function alwaysSearches(model: string): boolean {
+  return /-search-(?:preview|api)\b|^(?:[\w.-]+\/)?(?:sonar|compound)\b/i.test(model);
+}
 
 export interface ToolsAsked {
   readonly hosted: ReadonlySet<HostedTool>;
@@ -33,13 +44,12 @@ export interface ToolsAsked {
   readonly members: ReadonlySet<string>;
 }
 
-export function toolsAsked(body: Json, model: string): ToolsAsked {
+export function toolsAsked(body: Json): ToolsAsked {
   const found = new Found();
   found.tools('tools', body['tools']);
   for (const item of list(body['input'])) found.tools('input', record(item)?.['tools']);
   found.choice(body['tool_choice']);
-  if (isGiven(body['web_search_options'])) found.hosted.add('web_search');
-  if (ALWAYS_SEARCHES.test(model)) found.hosted.add('web_search');
+  if (SEARCHES.some((member) => isGiven(body[member]))) found.hosted.add('web_search');
   const moderation = record(body['moderation']);
   if (typeof moderation?.['model'] === 'string') found.models.push(moderation['model']);
   return found;
@@ -98,7 +108,7 @@ function runsInContainer(tool: Json): boolean {
 }
 
 function isGiven(value: unknown): boolean {
-  return value !== undefined && value !== null;
+  return value !== undefined && value !== null && value !== false;
 }
 
 function list(value: unknown): readonly unknown[] {

@@ -13,6 +13,7 @@ let admin: OpenAI['admin']['organization']['projects'];
 const MODELS = `
 models:
   fast: mock/gpt-real
+  searching: mock/gpt-4o-search-preview
   mixed:
     - {provider: mock, model: gpt-real, priority: 1}
     - {provider: mock, model: gpt-spare, priority: 2}
@@ -243,7 +244,9 @@ describe('the hosted tools of a project', () => {
       expect((await refusal(responses(client, extra))).status, JSON.stringify(extra)).toBe(403);
     }
     expect((await refusal(chat(client, 'm', { web_search_options: {} }))).status).toBe(403);
-    expect((await refusal(chat(client, 'gpt-4o-search-preview'))).status).toBe(403);
+    expect((await refusal(chat(client, 'm', { search_parameters: { mode: 'auto' } }))).status).toBe(403);
+    for (const model of ['gpt-4o-search-preview', 'searching'])
+      expect((await refusal(chat(client, model))).status).toBe(403);
     await responses(client, { tools: [own, { type: 'shell', environment: { type: 'local' } }, TOOLS.mcp] });
     await responses(client, { tools: [own], tool_choice: 'required' });
     await chat(client, 'm', { tools: [{ type: 'function', function: { name: 'f' } }] });
@@ -361,17 +364,17 @@ describe('an archived project', () => {
     expect((await refusal(chat(client, 'm'))).status).toBe(401);
     expect((await admin.modelPermissions.retrieve(id)).model_ids).toEqual(['m']);
     for (const change of [
-      admin.modelPermissions.update(id, { mode: 'deny_list', model_ids: [] }),
-      admin.modelPermissions.delete(id),
-      admin.hostedToolPermissions.update(id, { mcp: { enabled: false } }),
-      admin.serviceTierSettings.update(id, { default: 'standard' }),
-      admin.dataRetention.update(id, { retention_type: 'none' }),
-      admin.update(id, { name: 'new' }),
-      admin.serviceAccounts.create(id, { name: 'bot' }),
-      admin.spendLimit.update(id, { currency: 'USD', interval: 'month', threshold_amount: 100 }),
-      admin.rateLimits.updateRateLimit('rl-m', { project_id: id, max_requests_per_1_minute: 1 }),
+      () => admin.modelPermissions.update(id, { mode: 'deny_list', model_ids: [] }),
+      () => admin.modelPermissions.delete(id),
+      () => admin.hostedToolPermissions.update(id, { mcp: { enabled: false } }),
+      () => admin.serviceTierSettings.update(id, { default: 'standard' }),
+      () => admin.dataRetention.update(id, { retention_type: 'none' }),
+      () => admin.update(id, { name: 'new' }),
+      () => admin.serviceAccounts.create(id, { name: 'bot' }),
+      () => admin.spendLimit.update(id, { currency: 'USD', interval: 'month', threshold_amount: 100 }),
+      () => admin.rateLimits.updateRateLimit('rl-m', { project_id: id, max_requests_per_1_minute: 1 }),
     ]) {
-      await expect(change).rejects.toMatchObject({ status: 400, param: 'project_id' });
+      await expect(change()).rejects.toMatchObject({ status: 400, param: 'project_id' });
     }
     const ours = `/v1/keygate/projects/${id}`;
     for (const [path, body] of [

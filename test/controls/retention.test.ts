@@ -241,6 +241,23 @@ async function callEverything({ server, upstream }: Running, markers: Markers): 
   await client.images.generate({ model: 'm', prompt: of('imageprompt'), user: of('user') });
   answers((_asked, response) => response.writeHead(200, { 'content-type': 'audio/mpeg' }).end(of('spoken')));
   await client.audio.speech.create({ model: 'm', voice: 'alloy', input: of('spokentext') });
+  const lines = JSON.stringify({
+    custom_id: of('customid'),
+    method: 'POST',
+    url: '/v1/chat/completions',
+    body: { model: 'm', messages: [{ role: 'user', content: of('batched') }] },
+  });
+  const file = await client.files
+    .create({ purpose: 'batch', file: new File([lines], `${of('batchfile')}.jsonl`) })
+    .catch(() => null);
+  await tried(
+    client.batches.create({
+      input_file_id: file?.id ?? `file-${of('fileid')}`,
+      endpoint: '/v1/chat/completions',
+      completion_window: '24h',
+      metadata: { note: of('batchnote') },
+    }),
+  );
   answers((_asked, response) => sendJson(response, 404, { error: { message: of('gone') } }));
   await tried(client.responses.retrieve(`resp_${of('unknownid')}`));
 }
@@ -365,6 +382,50 @@ describe('zero data retention on the road', () => {
       status: 400,
       param: 'retention_type',
     });
+  });
+
+  it('refuses files, uploads and batches, and the lines of a batch that was made before', async () => {
+    const { server, admin, upstream } = await run(embedded);
+    const { client } = server;
+    const text = JSON.stringify({
+      custom_id: 'one',
+      method: 'POST',
+      url: '/v1/chat/completions',
+      body: { model: 'm', messages: [] },
+    });
+    const order = async () => {
+      const file = await client.files.create({ purpose: 'batch', file: new File([text], 'in.jsonl') });
+      const input_file_id = file.id;
+      return await client.batches.create({
+        input_file_id,
+        endpoint: '/v1/chat/completions',
+        completion_window: '24h',
+      });
+    };
+    // The provider is slow, so that the batch is under way when retention is set.
+    let asked = 0;
+    upstream.answer = (_asked, response) => {
+      asked++;
+      setTimeout(() => sendJson(response, 500, { error: { message: 'not now' } }), 50);
+    };
+    const made = await order();
+    await admin.projects.dataRetention.update(server.projectId, { retention_type: 'zero_data_retention' });
+    const refused = { status: 403, code: 'zero_data_retention' };
+    await expect(order()).rejects.toMatchObject(refused);
+    await expect(
+      client.uploads.create({ filename: 'f', bytes: 1, mime_type: 'text/plain', purpose: 'batch' }),
+    ).rejects.toMatchObject(refused);
+    const ended = async () => {
+      for (;;) {
+        const batch = await client.batches.retrieve(made.id);
+        if (batch.status !== 'in_progress' && batch.status !== 'validating' && batch.status !== 'finalizing')
+          return batch;
+        await new Promise((resolve) => setTimeout(resolve, 50));
+      }
+    };
+    const batch = await ended();
+    expect(batch.output_file_id ?? null).toBeNull();
+    expect(asked).toBeLessThanOrEqual(10);
   });
 
   it('tells end users apart by a pseudonym, which an administrator who knows a name can ask for', async () => {
