@@ -38,7 +38,7 @@ import { passOnAlerts } from './spend/administration/alerting.ts';
 import { spendPart } from './spend/administration/control-part.ts';
 import { TokenCounter } from './spend/count.ts';
 import { Journal } from './spend/journal.ts';
-import { type OpenSpending, openSpending } from './spend/open.ts';
+import { listNames, type OpenSpending, openSpending } from './spend/open.ts';
 import { UNDECLARED } from './spend/refusal.ts';
 import { openRollup } from './spend/rollup/open.ts';
 import { openStore } from './store/open.ts';
@@ -227,7 +227,14 @@ export async function runServer(config: Config, io: Io): Promise<RunningServer> 
       }),
       identityPart({ ...administration, outgoing: reachable, signIn: identity.signIn }),
       controlsPart({ ...administration, pseudonyms }),
-      spendPart(administration, config.spend.account === 'postpaid' ? 'postpaid' : 'undeclared'),
+      spendPart({
+        ...administration,
+        unsaid: config.spend.account === 'postpaid' ? 'postpaid' : 'undeclared',
+        configured: config.spend.prices,
+        listName: listNames(config.providers),
+        providers: config.providers.map(({ name }) => name),
+        served: () => routes.served(),
+      }),
     ]);
     const doors: Doors = {
       road: (peer) => road.take(peer),

@@ -19,6 +19,7 @@ const configuration = (provider) => `providers:
     credential: none
     allow_private: true
     models: ["*"]
+spend: {account: postpaid}
 prices:
   - {provider: bench, models: ["*"], input: "0.15", cached_input: "0.075", output: "0.60"}
 limits:

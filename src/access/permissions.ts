@@ -261,6 +261,20 @@ export const RULES: Readonly<Record<string, Rule>> = {
   [`POST ${OURS}/budgets/{budget_id}`]: ORGANIZATION_WRITE,
   [`DELETE ${OURS}/budgets/{budget_id}`]: ORGANIZATION_WRITE,
 
+  // Credits, prices and what a call cost
+  [`GET ${OURS}/credits`]: ORGANIZATION_READ,
+  [`POST ${OURS}/credits`]: ORGANIZATION_WRITE,
+  [`GET ${OURS}/credits/grants`]: ORGANIZATION_READ,
+  [`POST ${OURS}/credits/grants`]: ORGANIZATION_WRITE,
+  [`GET ${OURS}/credits/grants/{grant_id}`]: ORGANIZATION_READ,
+  [`POST ${OURS}/credits/grants/{grant_id}/revoke`]: ORGANIZATION_WRITE,
+  [`GET ${OURS}/prices`]: ORGANIZATION_READ,
+  [`GET ${OURS}/prices/check`]: ORGANIZATION_READ,
+  [`GET ${OURS}/prices/lists`]: ORGANIZATION_READ,
+  [`POST ${OURS}/prices/import`]: ORGANIZATION_WRITE,
+  [`DELETE ${OURS}/prices/lists/{list_id}`]: ORGANIZATION_WRITE,
+  [`GET ${OURS}/usage/events`]: USAGE,
+
   // External keys
   [`GET ${ORGANIZATION}/external_keys`]: EXTERNAL_KEYS_READ,
   [`POST ${ORGANIZATION}/external_keys`]: EXTERNAL_KEYS_WRITE,
@@ -306,12 +320,6 @@ export const RULES: Readonly<Record<string, Rule>> = {
   [`GET ${PROVIDER}/federation_rules/{workload_identity_federation_rule_id}`]: WORKLOADS_READ,
   [`POST ${PROVIDER}/federation_rules/{workload_identity_federation_rule_id}`]: WORKLOADS_WRITE,
   [`DELETE ${PROVIDER}/federation_rules/{workload_identity_federation_rule_id}`]: WORKLOADS_WRITE,
-  [`GET ${OURS}/credits`]: WORKLOADS_READ,
-  [`POST ${OURS}/credits`]: WORKLOADS_WRITE,
-  [`GET ${OURS}/credits/grants`]: WORKLOADS_READ,
-  [`POST ${OURS}/credits/grants`]: WORKLOADS_WRITE,
-  [`GET ${OURS}/credits/grants/{grant_id}`]: WORKLOADS_READ,
-  [`POST ${OURS}/credits/grants/{grant_id}/revoke`]: WORKLOADS_WRITE,
 
   // Audit log
   [`GET ${ORGANIZATION}/audit_logs`]: ['api.audit_logs.read'],

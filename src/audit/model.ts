@@ -73,6 +73,9 @@ export type AuditEventType =
   | 'credits.granted'
   | 'credits.revoked'
   | 'credits.expired'
+  /** keygate's own: a price list was imported, or taken away. */
+  | 'price_list.imported'
+  | 'price_list.deleted'
   | 'external_key.registered'
   | 'external_key.removed'
   /** keygate's own: on one node, a project's external key may be used (again), or may not. */

@@ -12,6 +12,7 @@ import { forTerminal, type Io } from './io.ts';
 import { addKeys } from './keys.ts';
 import { addLimits } from './limits.ts';
 import { addLogin } from './login.ts';
+import { addPrices } from './prices.ts';
 import { addProjects } from './projects.ts';
 import { addRoles } from './roles.ts';
 import { addSecrets } from './secrets.ts';
@@ -38,7 +39,8 @@ export function buildProgram(io: Io, runServer: RunServer): Command {
     .addHelpText(
       'after',
       `
-keys, projects, users, invites, groups, roles, limits, secrets, usage, costs, credits and call talk to a running server. They read
+keys, projects, users, invites, groups, roles, limits, secrets, usage, costs, credits, prices and call talk to a running server.
+They read
   KEYGATE_URL        where it is (default http://127.0.0.1:4141; its administration's address, if that is apart)
   KEYGATE_ADMIN_KEY  the admin key for all of them but call (else OPENAI_ADMIN_KEY, else who signed in by login)
   OPENAI_API_KEY     the key for call
@@ -63,6 +65,7 @@ ${EXIT_HELP}`,
   addUsage(program, io);
   addCosts(program, io);
   addCredits(program, io);
+  addPrices(program, io);
   addCall(program, io);
   addVersion(program, io);
   return program;

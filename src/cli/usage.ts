@@ -4,6 +4,7 @@ import type { Command } from 'commander';
 import type { Io } from './io.ts';
 import { printJson, printTable } from './print.ts';
 import { bar, count, money, printCsv } from './usage-chart.ts';
+import { addUsageExplain } from './usage-explain.ts';
 import {
   type Bucket,
   byGroup,
@@ -22,6 +23,7 @@ import {
 export function addUsage(program: Command, io: Io): void {
   const usage = program.command('usage').description('calls and tokens of the last days');
   for (const option of reportOptions()) usage.addOption(option);
+  addUsageExplain(usage, io);
   usage
     .addHelpText(
       'after',
@@ -32,7 +34,8 @@ Examples:
   keygate usage
   keygate usage --days 30 --group-by model
   keygate usage --hourly --days 1 --project "Search team"
-  keygate usage --days 90 --group-by key --csv > usage.csv`,
+  keygate usage --days 90 --group-by key --csv > usage.csv
+  keygate usage explain req_…`,
     )
     .action(async (options: ReportOptions) => {
       const { buckets, server } = await fetchReport(io, options);

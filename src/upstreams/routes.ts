@@ -138,6 +138,21 @@ export class Routes {
     return [...listed.values()];
   }
 
+  /** Every model that a provider is known to serve, by the provider's own name for it; not the sandbox's. */
+  served(): { provider: string; model: string }[] {
+    const served = this.#config.models.flatMap(({ targets }) =>
+      targets.map(({ provider, model }) => ({ provider, model })),
+    );
+    for (const { name, models } of this.#config.providers) {
+      const provider = this.providers.get(name);
+      for (const pattern of models)
+        if (!pattern.endsWith('*')) served.push({ provider: name, model: pattern });
+      for (const { id } of (provider && this.catalogue.get(provider)) ?? [])
+        if (models.some((pattern) => names(pattern, id))) served.push({ provider: name, model: id });
+    }
+    return served;
+  }
+
   close(): void {
     for (const provider of this.providers.values()) provider.close();
     this.sandbox.provider.close();

@@ -44,7 +44,8 @@ export async function openNotifyPlane(
       random: () => 0,
       onError: (error) => errors.push(error),
     });
-    return [spendPart(deps, 'postpaid'), notify.part, ...more(deps)];
+    const prices = { configured: null, listName: () => '', providers: [], served: () => [] };
+    return [spendPart({ ...deps, ...prices, unsaid: 'postpaid' }), notify.part, ...more(deps)];
   });
   if (notify === undefined) throw new Error('the parts were not asked for');
   const opened = notify;

@@ -138,7 +138,7 @@ function traffic(
         actual: excess && random.chance(0.1) ? worst + random.int(size) : random.int(worst + 1),
         duration: random.chance(0.1) ? random.int(30_000) : random.int(800),
         waitMs: random.pick([50, 500, 2000, 8000]),
-        unsent: random.chance(0.05),
+        ...(random.chance(0.05) ? { unsent: true } : random.chance(0.08) ? { unseen: true } : {}),
         ...(random.chance(0.1)
           ? { extensions: [random.int(size), random.int(size)], actual: worst + random.int(2 * size) }
           : {}),
@@ -225,7 +225,7 @@ function checkEnd(world: World, budgets: Budgets, excess: boolean): void {
         `${key}: blocked: ${committed} committed, ${settled} settled, ${unresolved} unresolved`,
       );
     }
-    if (truth.hard && !excess && (settled > truth.billed || truth.billed > committed)) {
+    if (truth.hard && !excess && (settled > truth.billed + truth.over || truth.billed > committed)) {
       throw new Violation(`${key}: ${truth.billed} billed, ${settled} settled, ${committed} committed`);
     }
   }
@@ -236,7 +236,8 @@ function checkEnd(world: World, budgets: Budgets, excess: boolean): void {
   }
   for (const [key, truth] of world.truth) {
     const { committed = 0n, settled = 0n } = store.accounts.get(key) ?? {};
-    if (truth.hard && (committed !== truth.billed || settled !== truth.billed)) {
+    const most = truth.billed + truth.over;
+    if (truth.hard && (committed < truth.billed || committed > most || settled !== committed)) {
       throw new Violation(
         `${key}: ${truth.billed} billed, but ${committed} committed and ${settled} settled in the end`,
       );
@@ -252,7 +253,7 @@ function checkCredits(world: World, budget: SimBudget, excess: boolean): void {
   world.store.endDue(budget.id);
   world.store.moveCredits(budget, (before, settled) => charge(before, settled, world.now));
   const ledger = budget.credits ?? { grants: [], charged: 0n };
-  const billed = world.truth.get(`${budget.id}||0`)?.billed ?? 0n;
+  const { billed = 0n, over = 0n } = world.truth.get(`${budget.id}||0`) ?? {};
   const sum = (kind: 'amount' | 'used' | 'taken') =>
     ledger.grants.reduce((total, grant) => total + grant[kind], 0n);
   for (const { id, amount, used, taken, status, expiresAt } of ledger.grants) {
@@ -262,7 +263,7 @@ function checkCredits(world: World, budget: SimBudget, excess: boolean): void {
     if (status === 'active' && expiresAt !== null && expiresAt <= world.now)
       throw new Violation(`${id}: still holds after its time`);
   }
-  if (!excess && sum('used') !== billed)
+  if (!excess && (sum('used') < billed || sum('used') > billed + over))
     throw new Violation(`${billed} billed, but the grants were charged ${sum('used')}`);
   if (budget.limit !== ledger.charged + sum('amount') - sum('used') - sum('taken'))
     throw new Violation(`the limit is ${budget.limit}, but the grants make it ${limitOf(ledger)}`);

@@ -122,6 +122,8 @@ export interface Call {
   readonly waitMs: number;
   /** The provider never got it: released, not settled. */
   readonly unsent?: boolean;
+  /** Broken off before anything of its answer was seen: all that was reserved is charged, whatever is billed. */
+  readonly unseen?: boolean;
   /** Asked for on the way, bit by bit; `actual` is then what it costs if all of it is granted. */
   readonly extensions?: readonly number[];
 }
@@ -132,6 +134,8 @@ interface Truth {
   /** Worst cases of the calls that a provider has and did not bill yet. */
   possible: bigint;
   excess: bigint;
+  /** What was charged beyond the bill, at most: of calls that were cut before anything was seen of their answer. */
+  over: bigint;
   /** The most that may be spent: the limit, or what was already committed when it was lowered. */
   allowed: bigint;
   hard: boolean;
@@ -356,10 +360,12 @@ export class World {
         truth.possible -= BigInt(reserved);
         truth.billed += BigInt(cost);
         truth.excess += excess;
+        if (call.unseen) truth.over += BigInt(Math.max(0, reserved - cost));
         add(this.billedBy, lease, key, cost);
       }
       if (node.life === life) {
-        const told = this.mutant === 'call is settled at half its cost' ? Math.floor(cost / 2) : cost;
+        const charged = call.unseen ? Math.max(reserved, cost) : cost;
+        const told = this.mutant === 'call is settled at half its cost' ? Math.floor(charged / 2) : charged;
         if (call.unsent) node.escrow.release(answer);
         else node.escrow.settle(answer, told);
         // The usage event becomes durable a moment later, if the node lives that long.
@@ -381,6 +387,7 @@ export class World {
         billed: 0n,
         possible: 0n,
         excess: 0n,
+        over: 0n,
         allowed: budget.limit,
         hard: budget.enforcement === 'hard',
       };

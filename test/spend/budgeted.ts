@@ -70,7 +70,15 @@ export async function startBudgeted(
     if (made.status !== 200) throw new Error(`no key was made: ${JSON.stringify(made.body)}`);
     return { id: String(made.body['id']), value: String(made.body['value']) };
   };
-  return { ...again, adminKey, projectKey, organizationId, projectId, request, admin, createKey };
+  const metric: TestServer['metric'] = async (name) => {
+    const reply = await fetch(`${again.adminUrl}/metrics`, {
+      headers: { authorization: `Bearer ${adminKey}` },
+    });
+    const lines = (await reply.text()).split('\n');
+    const line = lines.find((text) => text.startsWith(`${name} `) || text.startsWith(`${name}{`));
+    return Number(line?.split(' ').at(-1) ?? Number.NaN);
+  };
+  return { ...again, adminKey, projectKey, organizationId, projectId, request, admin, createKey, metric };
 }
 
 /** What the store of a stopped server holds of its budgets' accounts. */

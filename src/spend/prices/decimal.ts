@@ -35,3 +35,11 @@ export function plainDecimal(value: number): string {
       : `${digits.slice(0, point).padEnd(point, '0')}.${digits.slice(point)}`;
   return text.replace(/\.?0+$/, '');
 }
+
+/** `value` / 10^`decimals` as decimal text, exactly. */
+export function unscaled(value: number, decimals: number): string {
+  const digits = String(value).padStart(decimals + 1, '0');
+  const rest = digits.slice(digits.length - decimals).replace(/0+$/, '');
+  const whole = digits.slice(0, digits.length - decimals);
+  return rest === '' ? whole : `${whole}.${rest}`;
+}

@@ -9,10 +9,11 @@
 
 import { z } from 'zod';
 import { SetupError } from '../../platform/errors.ts';
-import { scaleDecimal } from './decimal.ts';
+import { scaleDecimal, unscaled } from './decimal.ts';
 import type {
   Band,
   Kind,
+  KindPrices,
   ModelPrices,
   Period,
   PriceList,
@@ -42,6 +43,22 @@ const COLUMNS = {
 } as const satisfies { readonly [column: string]: readonly [Kind, number, string] };
 
 type Column = keyof typeof COLUMNS;
+
+/** A price as a row of a list has it: the column, the dollars, and what they are for. */
+export interface WrittenPrice {
+  readonly column: Column;
+  readonly dollars: string;
+  readonly unit: string;
+}
+
+/** Prices as people write them, in the order of the columns. */
+export function writtenPrices(prices: KindPrices): WrittenPrice[] {
+  return (Object.keys(COLUMNS) as Column[]).flatMap((column) => {
+    const [kind, decimals, unit] = COLUMNS[column];
+    const price = prices[kind];
+    return price === undefined ? [] : [{ column, dollars: unscaled(price, decimals), unit }];
+  });
+}
 
 const day = z.string().regex(/^\d{4}-\d{2}-\d{2}$/, 'write a date as YYYY-MM-DD');
 const dollars = z.union([z.string(), z.number().nonnegative()]).transform((value, context) => {

@@ -61,6 +61,11 @@ export class Rates {
     this.bands = bands.map((band) => new BandRates(band));
   }
 
+  /** What the list states, band by band. */
+  get stated(): readonly Band[] {
+    return this.bands.map(({ above, stated }) => ({ above, prices: stated }));
+  }
+
   /** Whether every price is 0: such a call needs no budget. */
   get free(): boolean {
     return this.bands.every((band) => Object.values(band.stated).every((price) => price === 0));

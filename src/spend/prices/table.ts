@@ -29,6 +29,7 @@ const DAY_MINUTES = 1440;
 
 /** What one list says of one model: its periods by tier. */
 interface Found {
+  readonly list: PriceList;
   readonly provider: ProviderPrices;
   readonly periods: { readonly [T in Tier]: readonly Timed[] };
 }
@@ -57,6 +58,11 @@ export class PricedModel {
     this.provider = provider;
     this.model = model;
     this.atMs = atMs;
+  }
+
+  /** The list that decides for it. */
+  get list(): PriceList {
+    return this.found.list;
   }
 
   /** The rates of a tier, by the name that a request or a reply gives it: a call may be served on another tier. */
@@ -197,7 +203,7 @@ class ListIndex {
       const source = this.byId.get(id);
       const entries = this.entries(id, name) ?? this.entries(id, withDashedDate(name));
       if (source !== undefined && entries !== undefined)
-        return { provider: source, periods: this.byTier(entries) };
+        return { list: this.list, provider: source, periods: this.byTier(entries) };
     }
     return undefined;
   }

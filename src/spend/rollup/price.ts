@@ -5,8 +5,9 @@
 // answer with a name of its own. A test key's call costs nothing. A call that used nothing that is billed by the piece
 // (a refusal of the provider's, a read of a stored reply) costs nothing and lacks no price.
 
+import type { Unpriced } from '../prices/model.ts';
 import type { Line } from '../prices/rates.ts';
-import type { PriceTable } from '../prices/table.ts';
+import type { PricedModel, PriceTable } from '../prices/table.ts';
 import type { Usage, UsageEvent } from '../usage.ts';
 import { CHARGED, familyOf, LARGEST_COUNT, USAGE_COLUMNS } from './model.ts';
 
@@ -48,14 +49,19 @@ function pricedCost(table: PriceTable, names: ListNames, event: UsageEvent, usag
   if (event.test || familyOf(event.operation) === 'other') return NOTHING;
   const used = isUsed(usage);
   if (!used && event.status >= 400) return NOTHING;
-  const provider = names[event.provider] ?? event.provider;
-  let priced = table.find(provider, event.modelServed, event.at);
-  if (priced.kind === 'unpriced' && event.modelAsked !== event.modelServed)
-    priced = table.find(provider, event.modelAsked, event.at);
+  const priced = modelOf(table, names, event);
   const rates = priced.kind === 'priced' ? priced.rates(event.serviceTier) : priced;
   if ('kind' in rates) return used ? UNKNOWN : NOTHING;
   const cost = rates.cost(usage);
   return { nano: cost.nano, lines: cost.lines, version: rates.version, unpriced: cost.missing.length > 0 };
+}
+
+/** What the lists say of the model that served, or, where they do not know its name, of the one that was asked for. */
+export function modelOf(table: PriceTable, names: ListNames, event: UsageEvent): PricedModel | Unpriced {
+  const provider = names[event.provider] ?? event.provider;
+  const served = table.find(provider, event.modelServed, event.at);
+  if (served.kind === 'priced' || event.modelAsked === event.modelServed) return served;
+  return table.find(provider, event.modelAsked, event.at);
 }
 
 /** A usage as it is summed: no count above LARGEST_COUNT. */
