@@ -210,6 +210,7 @@ export async function runServer(config: Config, io: Io): Promise<RunningServer> 
       clock,
       proofs,
       externalKeys: secrets.external,
+      mail: config.smtp.url === null ? null : secrets.seals,
       onError: (error, requestId) => log.error('administration', error, { request_id: requestId }),
     };
     const callable = () => routes.listing(false).map(({ id }) => id);

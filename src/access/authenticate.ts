@@ -57,9 +57,12 @@ export function authentication(deps: ControlPlaneDeps): Authentication {
   return { admin, anyKey, projectKey };
 }
 
-/** A person who signed in acts with its roles. An admin key administers as far as its scopes and its owner's roles go; every other key administers nothing. */
+/**
+ * Somebody signed in, or with an admin key, acts with its roles, as far as the key's scopes go. A project's key
+ * administers nothing.
+ */
 function rightsOf(principal: Principal, registry: KeyRegistry): CallerRights {
-  if (principal.type !== 'admin' && principal.type !== 'session') return NOTHING;
+  if (principal.project !== null) return NOTHING;
   return {
     organization: principal.rights,
     within(projectId) {

@@ -10,6 +10,7 @@ import type { KeyRegistry } from '../keys/registry.ts';
 import type { Clock } from '../platform/clock.ts';
 import type { OrganizationId, ProjectId, RequestId } from '../platform/ids.ts';
 import type { Store, Tx } from '../store/store.ts';
+import type { InviteSealing } from './invite-mail.ts';
 import type { CallerRights } from './permissions.ts';
 import { badRequest } from './validation.ts';
 
@@ -34,6 +35,8 @@ export interface ControlPlaneDeps {
   readonly proofs?: Proofs;
   /** Null or left out: this process knows no external keys, and a project cannot be given one. */
   readonly externalKeys?: ExternalKeyAssignment | null;
+  /** Seals what a mail must carry; null or left out where no mail server is set up, and none is sent. */
+  readonly mail?: InviteSealing | null;
   /** Told of faults that the caller only sees as 500 or 503. */
   readonly onError?: (error: unknown, requestId: RequestId) => void;
 }

@@ -27,6 +27,7 @@ import {
   getInvite,
   type Invited,
   listInvites,
+  newInviteToken,
   projectsOf,
   renewInvite,
   statusOf,
@@ -183,11 +184,12 @@ export function invitesApi(deps: ControlPlaneDeps, { admin }: Authentication): C
   app.openapi(renew, async (c) => {
     const { invite_id: id } = c.req.valid('param');
     const by = attribution(c, clock);
+    const fresh = await newInviteToken(deps.mail ?? null, by.organizationId, id);
     const { invite, token } = await store.write(async (tx) => {
       const { role } = await getInvite(tx, by.organizationId, id);
       if (role === 'owner')
         assertMayGrant(c.get('rights'), null, PREDEFINED_ROLES.organizationOwner.permissions);
-      return await renewInvite(tx, by, id);
+      return await renewInvite(tx, by, fresh);
     });
     return c.json({ ...inviteObject(invite, by.at), token }, 200);
   });
@@ -239,12 +241,13 @@ export function invitesApi(deps: ControlPlaneDeps, { admin }: Authentication): C
 
 async function invited(
   c: ControlContext,
-  { store, clock }: ControlPlaneDeps,
+  { store, clock, mail = null }: ControlPlaneDeps,
   order: z.infer<typeof CreateBody>,
 ): Promise<Invited> {
   const by = attribution(c, clock);
   if (order.role === 'owner') {
     assertMayGrant(c.get('rights'), null, PREDEFINED_ROLES.organizationOwner.permissions);
   }
-  return await store.write((tx) => createInvite(tx, by, order));
+  const fresh = await newInviteToken(mail, by.organizationId);
+  return await store.write((tx) => createInvite(tx, by, order, fresh));
 }

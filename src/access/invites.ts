@@ -10,6 +10,7 @@ import { ApiError } from '../platform/errors.ts';
 import { newId, type OrganizationId, type ProjectId, randomBase62 } from '../platform/ids.ts';
 import type { Db, Store, Tx } from '../store/store.ts';
 import { assignRole } from './assignments.ts';
+import { enqueueInvite, type InviteSealing, sealToken } from './invite-mail.ts';
 import { type Invite, notFound, type User } from './model.ts';
 import { beyond, cut, type Page, type PageRequest, unknownAfter } from './page.ts';
 import { predefinedProjectRole } from './project-access.ts';
@@ -36,10 +37,22 @@ export function statusOf(invite: Invite, nowMs: number): InviteStatus {
   return invite.expires_at <= nowMs ? 'expired' : 'pending';
 }
 
-/** A new token and what is kept of it. */
-function newToken(): { readonly token: string; readonly digest: Uint8Array } {
+/** A token for an invitation, made before the transaction so that it can be sealed for the mail. */
+export interface InviteToken {
+  readonly inviteId: string;
+  readonly token: string;
+  /** The token sealed for the mail; null: none is sent. */
+  readonly sealed: string | null;
+}
+
+/** @param seals null where no mail is set up */
+export async function newInviteToken(
+  seals: InviteSealing | null,
+  organizationId: OrganizationId,
+  inviteId: string = newId('invite-'),
+): Promise<InviteToken> {
   const token = TOKEN_PREFIX + randomBase62(TOKEN_RANDOM);
-  return { token, digest: digestOf(token) };
+  return { inviteId, token, sealed: seals && (await sealToken(seals, organizationId, inviteId, token)) };
 }
 
 function digestOf(token: string): Uint8Array {
@@ -93,20 +106,24 @@ export interface Invited {
   readonly token: string;
 }
 
-export async function createInvite(tx: Tx, by: Attribution, order: InviteOrder): Promise<Invited> {
+export async function createInvite(
+  tx: Tx,
+  by: Attribution,
+  order: InviteOrder,
+  { inviteId, token, sealed }: InviteToken,
+): Promise<Invited> {
   const email = plainEmail(order.email);
   await refuseTakenEmail(tx, by, email);
   await refuseSecondInvite(tx, by, email);
   const projects = order.projects ?? (await defaultProject(tx, by.organizationId));
   await assertProjects(tx, by.organizationId, projects);
-  const { token, digest } = newToken();
   const invite = {
-    id: newId('invite-'),
+    id: inviteId,
     organization_id: by.organizationId,
     email,
     role: order.role,
     projects: JSON.stringify(projects),
-    token_digest: digest,
+    token_digest: digestOf(token),
     created_at: by.at,
     expires_at: by.at + VALID_MS,
     accepted_at: null,
@@ -119,6 +136,7 @@ export async function createInvite(tx: Tx, by: Attribution, order: InviteOrder):
     type: 'invite.sent',
     payload: { id: invite.id, data: { email, role: invite.role, projects: [...projects] } },
   });
+  if (sealed !== null) await enqueueInvite(tx, invite, sealed, by.at);
   return { invite, token };
 }
 
@@ -167,15 +185,21 @@ async function assertProjects(
 }
 
 /** Makes a new token for a pending invitation, with another seven days; the one before works no longer. */
-export async function renewInvite(tx: Tx, by: Attribution, id: string): Promise<Invited> {
+export async function renewInvite(
+  tx: Tx,
+  by: Attribution,
+  { inviteId: id, token, sealed }: InviteToken,
+): Promise<Invited> {
   const invite = await getInvite(tx, by.organizationId, id);
   if (invite.accepted_at !== null) throw accepted();
-  const { token, digest } = newToken();
+  const digest = digestOf(token);
   const expires_at = by.at + VALID_MS;
   await tx.updateTable('invites').set({ token_digest: digest, expires_at }).where('id', '=', id).execute();
   const payload = { id, data: { email: invite.email, role: invite.role } };
   await append(tx, { by, projectId: null, type: 'invite.sent', payload });
-  return { invite: { ...invite, token_digest: digest, expires_at }, token };
+  const renewed = { ...invite, token_digest: digest, expires_at };
+  if (sealed !== null) await enqueueInvite(tx, renewed, sealed, by.at);
+  return { invite: renewed, token };
 }
 
 function accepted(): ApiError {

@@ -38,7 +38,8 @@ export function authenticateAdmin(
     if (confirmation?.kind === 'dpop') return unsuited();
     const unproved = confirmation && proofs.boundTo(confirmation, proofs.certificateOf(incoming));
     if (unproved !== null) return unproved;
-    return principal.type === 'admin' ? null : missingScope('api.management.read');
+    const mayRead = principal.project === null && principal.rights.has('api.management.read');
+    return mayRead ? null : missingScope('api.management.read');
   } catch (refusal) {
     if (refusal instanceof ApiError) return refusal;
     throw refusal;

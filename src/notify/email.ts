@@ -7,6 +7,7 @@
 import type { Transporter } from 'nodemailer';
 import { z } from 'zod';
 import type { SmtpConfig } from '../config/model.ts';
+import type { Sealing } from './endpoints.ts';
 import type { Attempt, Delivery } from './model.ts';
 
 const TIMEOUT_MS = 20_000;
@@ -16,18 +17,26 @@ export interface SmtpSettings extends SmtpConfig {
   readonly ca?: string;
 }
 
-const Body = z.object({ subject: z.string(), text: z.string() });
+const Body = z.object({
+  subject: z.string(),
+  text: z.string(),
+  /** A secret that the text shows where it says {secret}: sealed under the delivery's organization and this id. */
+  sealed: z.object({ id: z.string(), data: z.base64() }).optional(),
+});
 
 export class EmailSender {
   readonly #settings: SmtpSettings;
+  readonly #seals: Pick<Sealing, 'open'>;
   #transport: Transporter | null = null;
 
-  constructor(settings: SmtpSettings) {
+  /** @param seals opens what a message carries sealed */
+  constructor(settings: SmtpSettings, seals: Pick<Sealing, 'open'>) {
     this.#settings = settings;
+    this.#seals = seals;
   }
 
   async send(delivery: Delivery): Promise<Attempt> {
-    const { subject, text } = Body.parse(JSON.parse(delivery.body));
+    const { subject, text, sealed } = Body.parse(JSON.parse(delivery.body));
     const { from, url } = this.#settings;
     if (url === null) {
       return { kind: 'failed', reason: 'No mail server is configured: set smtp.url.', final: false };
@@ -39,7 +48,7 @@ export class EmailSender {
         // An object, and not a text: nothing in it is taken for a list of addresses.
         to: { name: '', address: delivery.target },
         subject,
-        text,
+        text: sealed === undefined ? text : text.replaceAll('{secret}', await this.#secret(delivery, sealed)),
         messageId: `<${delivery.id}@${domainOf(from)}>`,
         headers: { 'auto-submitted': 'auto-generated' },
         disableFileAccess: true,
@@ -49,6 +58,11 @@ export class EmailSender {
     } catch (error) {
       return failure(error);
     }
+  }
+
+  async #secret({ organizationId }: Delivery, sealed: { id: string; data: string }): Promise<string> {
+    const place = { organizationId, projectId: null, purpose: 'delivery', id: sealed.id } as const;
+    return (await this.#seals.open(place, Buffer.from(sealed.data, 'base64'))).toString();
   }
 
   close(): void {

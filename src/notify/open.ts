@@ -33,7 +33,7 @@ export interface OpenNotify {
 export function openNotify(options: OpenNotifyOptions): OpenNotify {
   const { store, clock, outgoing, seals } = options;
   const sending: WebhookSending = { outgoing, seals, now: () => clock.now() };
-  const email = new EmailSender(options.smtp);
+  const email = new EmailSender(options.smtp, seals);
   const courier = new Courier({
     ...options,
     send: (delivery, signal) =>

@@ -3,6 +3,7 @@
 
 import { BadRequestError, NotFoundError } from 'openai';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { createControlPlane } from '../../src/access/control-plane.ts';
 import { stores } from '../store/stores.ts';
 import { adminKeyOf, all, expectOk, joins, keyOf, person, project, ROLE } from './people.ts';
 import { clientOf, errorOf, field, openPlane, type Plane } from './plane.ts';
@@ -205,6 +206,27 @@ describe.each(stores)('invitations on $kind', (kind) => {
     const renewed = await expectOk(plane.call('POST', `/v1/keygate/invites/${field(invite, 'id')}/token`));
     expect((await accept(token)).status).toBe(400);
     expect((await accept(field(renewed, 'token'))).status).toBe(200);
+  });
+
+  it('are mailed where mail is set up, and the outbox holds their token sealed only', async () => {
+    const told: { id: string; token: string }[] = [];
+    const mail = {
+      seal: async ({ id }: { id: string }, token: Uint8Array | string) => {
+        told.push({ id, token: token.toString() });
+        return Buffer.from('sealed');
+      },
+    };
+    const app = createControlPlane({ ...plane, mail });
+    const admin = clientOf(app, plane.adminKey).admin.organization;
+    const made = await admin.invites.create({ email: 'mailed@example.com', role: 'reader' });
+    expect(told).toEqual([{ id: made.id, token: expect.stringMatching(/^kgi_/) }]);
+    const sent = await plane.store.db.selectFrom('deliveries').selectAll().execute();
+    expect(sent).toMatchObject([
+      { channel: 'email', target: 'mailed@example.com', event_type: 'invite.sent' },
+    ]);
+    expect(sent[0]?.body).toContain('{secret}');
+    expect(JSON.stringify(sent)).not.toContain(told[0]?.token);
+    expect((await accept(told[0]?.token ?? '')).status).toBe(200);
   });
 
   it('keep no token: neither in the store nor in the audit log', async () => {

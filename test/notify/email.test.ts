@@ -18,6 +18,12 @@ const delivery = (target: string, email = { subject: 'Spend', text: 'It is much.
   createdAt: 0,
 });
 
+/** Seals nothing, and says what for: what is tested here is what becomes of the text. */
+const seals = {
+  open: async (place: { organizationId: string; purpose: string; id: string }, sealed: Uint8Array) =>
+    Buffer.from(`${Buffer.from(sealed)} of ${place.organizationId} ${place.purpose} ${place.id}`),
+};
+
 describe('e-mail by a real SMTP server', () => {
   let server: MailServer;
   let sender: EmailSender | null = null;
@@ -29,13 +35,16 @@ describe('e-mail by a real SMTP server', () => {
     await server.close();
   });
   const open = (over: Partial<ConstructorParameters<typeof EmailSender>[0]> = {}) => {
-    sender = new EmailSender({
-      url: new Secret(server.url),
-      from: 'keygate <alerts@example.com>',
-      startTls: 'required',
-      ca: CA,
-      ...over,
-    });
+    sender = new EmailSender(
+      {
+        url: new Secret(server.url),
+        from: 'keygate <alerts@example.com>',
+        startTls: 'required',
+        ca: CA,
+        ...over,
+      },
+      seals,
+    );
     return sender;
   };
 
@@ -52,6 +61,13 @@ describe('e-mail by a real SMTP server', () => {
     expect(mail?.text).toContain('Message-ID: <dlv_1@example.com>');
     expect(mail?.text).toContain('Subject: Spend');
     expect(mail?.text).toContain('It is much.');
+  });
+
+  test('shows a secret that it carries sealed, to whom it is sent and nobody else', async () => {
+    const sealed = { id: 'invite-1', data: Buffer.from('opened').toString('base64') };
+    const email = { subject: 'Invitation', text: 'accept {secret}\n', sealed };
+    expect(await open().send(delivery('a@example.com', email))).toEqual({ kind: 'sent' });
+    expect(server.mails[0]?.text).toContain('accept opened of org-1 delivery invite-1');
   });
 
   test('never in the clear, unless the configuration says so', async () => {
@@ -79,7 +95,7 @@ describe('e-mail by a real SMTP server', () => {
       from: 'k@e.com',
       startTls: 'required' as const,
     };
-    sender = new EmailSender(without);
+    sender = new EmailSender(without, seals);
     expect(await sender.send(delivery('a@example.com'))).toMatchObject({ kind: 'failed', final: false });
     expect(server.mails).toEqual([]);
   });
