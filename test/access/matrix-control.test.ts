@@ -31,6 +31,11 @@ async function ask(caller: Caller, operation: string, projectId: string): Promis
     },
     ...(method === 'POST' && { body: '{}' }),
   });
+  if (reply.ok) {
+    // Not every answer is JSON, nor short.
+    await reply.body?.cancel();
+    return 'open';
+  }
   const { error } = (await reply.json()) as { error?: { message: string } };
   if (reply.status >= 500) throw new Error(`${operation}: ${reply.status} ${error?.message}`);
   if (reply.status === 401) return 'unknown';

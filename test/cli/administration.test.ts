@@ -116,7 +116,10 @@ describe('keys create', () => {
   test.each([
     [['keys', 'create'], 'Give the key a name'],
     [['keys', 'create', 'x', '--admin', '--model', 'm'], '--admin goes with a name, --owner, --scope'],
-    [['keys', 'create', '--service-account', 'x', '--model', 'm'], 'narrowed by --scope and --expires only'],
+    [
+      ['keys', 'create', '--service-account', 'x', '--model', 'm'],
+      'narrowed by --scope, --expires, --dpop and',
+    ],
     [['keys', 'create', 'x', '--expires', '90'], 'It must be a time from 1s to 365d'],
     [['keys', 'create', 'x', '--expires', '2000d'], 'It must be a time from 1s to 365d'],
     [['keys', 'create', 'x', '--type', 'admin'], 'Allowed choices are project, test'],
