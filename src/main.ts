@@ -9,6 +9,7 @@ import { bootstrap } from './access/bootstrap.ts';
 import { type ControlPlaneDeps, createControlPlane } from './access/control-plane.ts';
 import { openAudit } from './audit/open.ts';
 import { type OpenBatches, openBatches } from './batches/open.ts';
+import { sealedColumns } from './batches/sealed.ts';
 import type { Config } from './config/model.ts';
 import { controlsPart } from './controls/control-part.ts';
 import { noticeEnvironments } from './controls/environments.ts';
@@ -169,6 +170,7 @@ export async function runServer(config: Config, io: Io): Promise<RunningServer> 
     closing.add(() => notify.close());
     for (const notice of await noticeEnvironments(store, config)) log.warn(notice);
     const pseudonyms = await openPseudonyms(store);
+    secrets.columns.push(...sealedColumns);
     const batches = openBatches({
       config,
       store,
