@@ -55,7 +55,7 @@ const settings = {
   'zero data retention': { data_retention: 'zero_data_retention' },
 };
 
-const states = new States();
+const states = new States(() => null);
 const rows = [];
 for (const [name, set] of Object.entries(settings)) {
   if (values.only !== undefined && values.only !== name) continue;
