@@ -28,6 +28,7 @@ import { KeyRegistry } from './keys/registry.ts';
 import { limitsPart } from './limits/control-part.ts';
 import { type OpenLimits, openLimits } from './limits/open.ts';
 import { openNotify } from './notify/open.ts';
+import { sealedInNotify } from './notify/sealed.ts';
 import { systemClock } from './platform/clock.ts';
 import { ApiError, SetupError } from './platform/errors.ts';
 import { jsonLog, type Log } from './platform/log.ts';
@@ -42,6 +43,8 @@ import { Journal } from './spend/journal.ts';
 import { listNames, type OpenSpending, openSpending } from './spend/open.ts';
 import { UNDECLARED } from './spend/refusal.ts';
 import { openRollup } from './spend/rollup/open.ts';
+import { storagePart } from './storage/api.ts';
+import { OutsideContents } from './storage/outside.ts';
 import { openStore } from './store/open.ts';
 import type { Store } from './store/store.ts';
 import { keepCatalogue } from './upstreams/catalogue.ts';
@@ -97,6 +100,7 @@ export async function runServer(config: Config, io: Io): Promise<RunningServer> 
       log,
     });
     closing.add(() => secrets.close());
+    secrets.columns.push(...sealedInNotify);
     const firstStart = await bootstrap({
       store,
       clock,
@@ -171,10 +175,18 @@ export async function runServer(config: Config, io: Io): Promise<RunningServer> 
     for (const notice of await noticeEnvironments(store, config)) log.warn(notice);
     const pseudonyms = await openPseudonyms(store);
     secrets.columns.push(...sealedColumns);
+    const outside = new OutsideContents(
+      store,
+      secrets.clouds,
+      () => clock.now(),
+      (error) => log.error('external storage', error),
+    );
+    closing.add(await outside.follow());
     const batches = openBatches({
       config,
       store,
       seals: secrets.seals,
+      outside,
       registry,
       limits: limits.limits,
       clock,
@@ -219,6 +231,7 @@ export async function runServer(config: Config, io: Io): Promise<RunningServer> 
     const controlPlane = createControlPlane(administration, [
       limitsPart({ ...administration, ...limits, callable, uploadBytes: config.bounds.uploadBytes }),
       notify.part,
+      storagePart({ ...administration, clouds: secrets.clouds }),
       secretsPart({
         ...administration,
         secrets,

@@ -284,6 +284,13 @@ export const RULES: Readonly<Record<string, Rule>> = {
   [`POST ${OURS}/external_keys`]: EXTERNAL_KEYS_WRITE,
   [`GET ${OURS}/external_keys/{external_key_id}`]: EXTERNAL_KEYS_READ,
 
+  // External storage
+  [`GET ${ORGANIZATION}/external_storage`]: ORGANIZATION_READ,
+  [`POST ${ORGANIZATION}/external_storage`]: ORGANIZATION_WRITE,
+  [`GET ${ORGANIZATION}/external_storage/{external_storage_id}`]: ORGANIZATION_READ,
+  [`DELETE ${ORGANIZATION}/external_storage/{external_storage_id}`]: ORGANIZATION_WRITE,
+  [`POST ${ORGANIZATION}/external_storage/{external_storage_id}/validate`]: ORGANIZATION_WRITE,
+
   // Secrets: what holds a provider's account is the organization's alone, a project's own credentials included
   [`GET ${OURS}/secrets`]: ORGANIZATION_READ,
   [`GET ${OURS}/secrets/{name}`]: ORGANIZATION_READ,

@@ -5,9 +5,11 @@
 // Nothing is left behind: before the first piece is written, the content is noted as to be dropped later; the transaction
 // that makes the file takes the note away. Whatever is deleted is noted in its transaction, and dropped piece by piece.
 
+import { sql } from 'kysely';
 import type { OrganizationId, ProjectId } from '../platform/ids.ts';
 import type { Place } from '../secrets/purpose.ts';
 import type { Seals } from '../secrets/seals.ts';
+import { type OutsideContents, ROW_HEAD } from '../storage/outside.ts';
 import type { Db, Tx } from '../store/store.ts';
 
 export const PIECE_BYTES = 1 << 20;
@@ -26,10 +28,12 @@ export interface ContentName {
 export class ContentStore {
   readonly #db: Db;
   readonly #seals: Seals;
+  readonly #outside: OutsideContents;
 
-  constructor(db: Db, seals: Seals) {
+  constructor(db: Db, seals: Seals, outside: OutsideContents) {
     this.#db = db;
     this.#seals = seals;
+    this.#outside = outside;
   }
 
   /**
@@ -53,7 +57,8 @@ export class ContentStore {
       bytes += block.length;
       if (bytes > most) throw tooLarge();
       const sealed = await this.#seals.seal(placeOf(name, piece), block);
-      await this.#db.insertInto('contents').values({ content_id: name.id, piece, bytes: sealed }).execute();
+      const kept = await this.#outside.put(name, piece, sealed);
+      await this.#db.insertInto('contents').values({ content_id: name.id, piece, bytes: kept }).execute();
       piece++;
     }
     return bytes;
@@ -93,7 +98,7 @@ export class ContentStore {
         .where('piece', '=', piece)
         .executeTakeFirst();
       if (row === undefined) throw new Error('a content ends before its length');
-      const opened = await this.#seals.open(placeOf(name, piece), row.bytes);
+      const opened = await this.#seals.open(placeOf(name, piece), await this.#outside.get(row.bytes));
       left -= opened.length;
       yield opened;
     }
@@ -111,11 +116,12 @@ export class ContentStore {
     if (due === undefined) return false;
     const pieces = await this.#db
       .selectFrom('contents')
-      .select('piece')
+      .select(['piece', sql<Uint8Array>`substr(bytes, 1, ${sql.lit(ROW_HEAD)})`.as('head')])
       .where('content_id', '=', due.content_id)
       .limit(DROPPED_AT_ONCE)
       .execute();
     if (pieces.length > 0) {
+      for (const { head } of pieces) await this.#outside.remove(head);
       await this.#db
         .deleteFrom('contents')
         .where('content_id', '=', due.content_id)

@@ -6,6 +6,7 @@ import type { KeyRegistry } from '../keys/registry.ts';
 import type { RateLimits } from '../limits/rate-limits.ts';
 import type { Clock } from '../platform/clock.ts';
 import type { Seals } from '../secrets/seals.ts';
+import type { OutsideContents } from '../storage/outside.ts';
 import type { Store } from '../store/store.ts';
 import { batchesApi } from './batches-api.ts';
 import { ContentStore } from './contents.ts';
@@ -20,6 +21,8 @@ export interface BatchesOptions {
   readonly config: Pick<Config, 'bounds' | 'batches' | 'node'>;
   readonly store: Store;
   readonly seals: Seals;
+  /** Customers' own storage. */
+  readonly outside: OutsideContents;
   readonly registry: KeyRegistry;
   readonly limits: RateLimits;
   readonly clock: Clock;
@@ -37,7 +40,7 @@ export interface OpenBatches {
 
 export function openBatches(options: BatchesOptions): OpenBatches {
   const { config, store, seals, registry, limits, clock, onError } = options;
-  const contents = new ContentStore(store.db, seals);
+  const contents = new ContentStore(store.db, seals, options.outside);
   const keeping = { store, contents, clock, bounds: config.bounds };
   const queue = new BatchQueue(limits, store.db, (row) => queueOwner(store, row));
   return {

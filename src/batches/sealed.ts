@@ -31,6 +31,8 @@ function numbered({ name, purpose, from, table, id, number }: Numbered): SealedC
   const numberColumn = sql.ref(`kept.${number}`);
   return {
     name,
+    // Rows have up to a megabyte each, and those of a page are rewritten in one transaction.
+    atOnce: 16,
     async page(db, after, limit) {
       const place = parsed(after);
       const { rows } = await sql<Row>`

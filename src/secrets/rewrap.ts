@@ -16,6 +16,8 @@ export interface SealedRow {
 /** One column of one table that holds sealed bytes. */
 export interface SealedColumn {
   readonly name: string;
+  /** Rows that are in memory together; 100 if it is not said. */
+  readonly atOnce?: number;
   /** At most `limit` rows behind `after`, in order of their keys. */
   page(db: Db, after: string, limit: number): Promise<readonly SealedRow[]>;
   /** Puts `after` where `before` still is. */
@@ -43,9 +45,10 @@ export async function rewrapAll(
 }
 
 async function rewrapColumn(store: Store, seals: Seals, column: SealedColumn): Promise<RewrapReport> {
+  const page = column.atOnce ?? PAGE;
   let [seen, wrapped, failed] = [0, 0, 0];
   for (let after = ''; ; ) {
-    const rows = await column.page(store.db, after, PAGE);
+    const rows = await column.page(store.db, after, page);
     const changed: { row: SealedRow; now: Buffer }[] = [];
     for (const row of rows) {
       seen += 1;
@@ -64,7 +67,7 @@ async function rewrapColumn(store: Store, seals: Seals, column: SealedColumn): P
       wrapped += changed.length;
     }
     const last = rows.at(-1);
-    if (last === undefined || rows.length < PAGE) return { name: column.name, seen, wrapped, failed };
+    if (last === undefined || rows.length < page) return { name: column.name, seen, wrapped, failed };
     after = last.key;
   }
 }

@@ -6,6 +6,7 @@ export interface SecretsTables {
   sealed_keys: SealedKeyTable;
   external_keys: ExternalKeyTable;
   content_keys: ContentKeyTable;
+  external_storage: ExternalStorageTable;
 }
 
 /** Which root keys seal this store: ids only, the keys themselves are never here. */
@@ -60,5 +61,19 @@ export interface ContentKeyTable {
   external_key_id: string;
   /** The key as its external key wrapped it, sealed with the root key. */
   wrapped: Uint8Array;
+  created_at: number;
+}
+
+/** Customers' buckets for projects' content. */
+export interface ExternalStorageTable {
+  id: string;
+  organization_id: string;
+  project_id: string;
+  type: 'aws' | 'azure' | 'gcp' | 'oci';
+  /** JSON: what leads to the bucket, by its type. */
+  config: string;
+  /** `unknown` until it is validated, where the cloud tells. */
+  region: string;
+  status: 'pending' | 'validated' | 'degraded' | 'unhealthy';
   created_at: number;
 }

@@ -25,6 +25,7 @@ import { up as sessions } from './0103-sessions.ts';
 import { up as secrets } from './0110-secrets.ts';
 import { up as signingKeys } from './0111-signing-keys.ts';
 import { up as externalKeys } from './0112-external-keys.ts';
+import { up as externalStorage } from './0113-external-storage.ts';
 
 const TABLE = 'keygate_migration';
 
@@ -49,6 +50,7 @@ export const STEPS: Steps = {
   '0110_secrets': secrets,
   '0111_signing_keys': signingKeys,
   '0112_external_keys': externalKeys,
+  '0113_external_storage': externalStorage,
 };
 
 export type Steps = Readonly<Record<string, (db: Kysely<unknown>, kind: Store['kind']) => Promise<void>>>;

@@ -5,7 +5,7 @@ import { type Answered, type Asked, type Double, startDouble } from './server.ts
 
 export interface AzureDouble extends Double {
   enabled: boolean;
-  other: ((asked: Asked) => Answered) | null;
+  other: ((asked: Asked) => Answered | undefined) | null;
 }
 
 export interface AzureDoubleOptions {

@@ -10,7 +10,7 @@ export interface GcpDouble extends Double {
   keySet: JSONWebKeySet;
   trusted: boolean;
   readonly secrets: Map<string, string>;
-  other: ((asked: Asked) => Answered) | null;
+  other: ((asked: Asked) => Answered | undefined) | null;
 }
 
 export interface GcpDoubleOptions {

@@ -5,7 +5,7 @@ import { type Answered, type Asked, type Double, ServiceKey, startDouble } from 
 
 export interface OciDouble extends Double {
   readonly key: ServiceKey;
-  other: ((asked: Asked) => Answered) | null;
+  other: ((asked: Asked) => Answered | undefined) | null;
 }
 
 export interface OciDoubleOptions {
