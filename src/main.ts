@@ -205,7 +205,8 @@ export async function runServer(config: Config, io: Io): Promise<RunningServer> 
       closing,
     );
 
-    await secrets.external.held.settled();
+    // Key services that do not answer must not keep the others' projects waiting: theirs are dark until they do.
+    await secrets.external.held.settled(5_000);
     const credentials = await keepCredentials({
       config,
       store,

@@ -9,7 +9,7 @@ import { sql } from 'kysely';
 import type { OrganizationId, ProjectId } from '../platform/ids.ts';
 import type { Place } from '../secrets/purpose.ts';
 import type { Seals } from '../secrets/seals.ts';
-import { type OutsideContents, ROW_HEAD } from '../storage/outside.ts';
+import { INSIDE, type Outside, ROW_HEAD } from '../storage/outside.ts';
 import type { Db, Tx } from '../store/store.ts';
 
 export const PIECE_BYTES = 1 << 20;
@@ -28,9 +28,9 @@ export interface ContentName {
 export class ContentStore {
   readonly #db: Db;
   readonly #seals: Seals;
-  readonly #outside: OutsideContents;
+  readonly #outside: Outside;
 
-  constructor(db: Db, seals: Seals, outside: OutsideContents) {
+  constructor(db: Db, seals: Seals, outside: Outside = INSIDE) {
     this.#db = db;
     this.#seals = seals;
     this.#outside = outside;

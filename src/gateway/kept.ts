@@ -21,7 +21,7 @@ export function answerKept(call: Call, handler: KeptHandler, parts: KeptParts, r
   const gone = new AbortController();
   call.abort = (reason) => gone.abort(reason);
   handler(keptCall(call, gone.signal, parts.clock))
-    .then((given) => send(call, given, parts.clock))
+    .then((given) => send(call, given, parts))
     .then(
       () => resume(call, null),
       (error: unknown) => {
@@ -68,10 +68,13 @@ function bodyOf(call: Call, signal: AbortSignal, clock: Clock): Readable {
   return body;
 }
 
-async function send(call: Call, given: KeptAnswer, clock: Clock): Promise<void> {
+async function send(call: Call, given: KeptAnswer, { clock, complain }: KeptParts): Promise<void> {
   if (call.over) return;
   if (given.kind === 'json') return answer(call, clock, 200, given.value);
   const { peer } = call;
+  const pieces = given.pieces[Symbol.asyncIterator]();
+  // The first piece before the head: what cannot be read at all is refused in words.
+  let piece = await pieces.next();
   const lines = headerLines([
     'content-type',
     'application/octet-stream',
@@ -81,15 +84,20 @@ async function send(call: Call, given: KeptAnswer, clock: Clock): Promise<void> 
   call.status = 200;
   peer.begin(200, replyLines(call, clock) + lines, given.length);
   try {
-    for await (const piece of given.pieces) {
+    while (piece.done !== true) {
       if (call.over) return;
       call.active = clock.monotonic();
-      if (!peer.write(Buffer.from(piece))) await drained(call);
+      if (!peer.write(Buffer.from(piece.value))) await drained(call);
+      piece = await pieces.next();
     }
   } catch (error) {
     // The head is out and promises more: only a broken connection can say that this is not all.
+    complain(error);
+    call.over = true;
     peer.destroy();
-    throw error;
+    return;
+  } finally {
+    await pieces.return?.();
   }
   call.over = true;
   peer.end(null);

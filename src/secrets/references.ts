@@ -36,9 +36,8 @@ export function parseReference(text: string): Reference | undefined {
       return SECRET_NAME.test(rest) ? { scheme: 'sealed', name: rest } : undefined;
     case 'vault': {
       const [path = '', field = '', ...more] = rest.split('#');
-      return more.length === 0 && /^[A-Za-z0-9_.-]+(?:\/[A-Za-z0-9_.-]+)+$/.test(path) && FIELD.test(field)
-        ? { scheme: 'vault', path, field }
-        : undefined;
+      const whole = /^[A-Za-z0-9_.-]+(?:\/[A-Za-z0-9_.-]+)+$/.test(path) && !climbs(path);
+      return more.length === 0 && whole && FIELD.test(field) ? { scheme: 'vault', path, field } : undefined;
     }
     case 'aws-sm':
       return withField(rest, /^[A-Za-z0-9/_+=.@!:-]{1,2048}$/, (id, field) => ({
@@ -67,10 +66,15 @@ function withField(
   make: (name: string, field: string | null) => Reference,
 ): Reference | undefined {
   const [name = '', field, ...more] = text.split('#');
-  if (more.length > 0 || !form.test(name) || name.split('/').some((part) => part === '.' || part === '..')) {
+  if (more.length > 0 || !form.test(name) || climbs(name)) {
     return undefined;
   }
   return field === undefined ? make(name, null) : FIELD.test(field) ? make(name, field) : undefined;
+}
+
+/** Parts that a server would take for a way out of the place that is meant. */
+function climbs(path: string): boolean {
+  return path.split('/').some((part) => part === '.' || part === '..');
 }
 
 /** As it would be written, for lists and logs: it names a place, and holds no secret. */

@@ -1,10 +1,12 @@
 // External keys through whole servers and the official client: a project works with a key in each key service, is dark
 // within the stated time when the key is revoked there, and back when it is allowed again. The services are doubles.
 
+import { randomBytes } from 'node:crypto';
 import OpenAI from 'openai';
 import { afterEach, describe, expect, it } from 'vitest';
 import { startTestServer, type TestServer } from '../harness/server.ts';
 import { startUpstream, type Upstream } from '../harness/upstream.ts';
+import { freshPostgres } from '../store/stores.ts';
 import { type Clouds, REGISTRATIONS, startClouds, VAULT_REGISTRATION } from './clouds.ts';
 
 const LIFETIME_MS = 1500;
@@ -131,6 +133,49 @@ describe.each(TYPES)('a project with a key in %s', (type) => {
 });
 
 describe('an external key', () => {
+  it('closes its project on every node of one database, and opens it again on each', async () => {
+    const clouds = await startClouds();
+    const upstream = await startUpstream();
+    const database = await freshPostgres();
+    open.push(() => database.remove());
+    open.push(() => upstream.close());
+    open.push(() => clouds.close());
+    const yaml = `${clouds.yaml}secrets: {key_lifetime: ${LIFETIME_MS}ms}\nproviders:\n  mock: {base_url: "${upstream.url}", credential: env:MOCK_KEY, allow_private: true, models: ["gpt-*"]}\n`;
+    const env = {
+      ...clouds.env,
+      KEYGATE_DATABASE_URL: database.databaseUrl?.reveal() ?? '',
+      KEYGATE_ROOT_KEY: randomBytes(32).toString('base64'),
+    };
+    const nodes = [await startTestServer({ yaml, env }), await startTestServer({ yaml, env })] as const;
+    open.push(async () => {
+      for (const node of nodes) await node.stop();
+      for (const node of nodes) node.remove();
+    });
+    const [first, second] = nodes;
+    clouds.organizationId = first.organizationId;
+    const key = await first.admin('POST', '/v1/keygate/external_keys', VAULT_REGISTRATION);
+    const project = await first.admin('POST', '/v1/organization/projects', {
+      name: 'secret',
+      external_key_id: key.body['id'],
+    });
+    const path = `/v1/keygate/projects/${project.body['id']}`;
+    const made = await first.admin('POST', `${path}/api_keys`, { name: 'k' });
+    const value = String(made.body['value']);
+    await first.admin('POST', `${path}/credentials/mock`, { value: 'MARKER-own' });
+    for (const node of nodes) await until('200', node, value);
+    clouds.vault.key.enabled = false;
+    const dark = await Promise.all(nodes.map((node) => until('403 external_key_revoked', node, value)));
+    expect(Math.max(...dark)).toBeLessThan(LIFETIME_MS + 500);
+    clouds.vault.key.enabled = true;
+    await Promise.all(nodes.map((node) => until('200', node, value)));
+    const from = performance.now();
+    while (upstream.asked.at(-1)?.headers['authorization'] !== 'Bearer MARKER-own') {
+      if (performance.now() - from > 5000)
+        throw new Error('its own credential is not used on the second node');
+      await call(second, value);
+    }
+  });
+
   it('whose service is away is used for its lifetime, then the project is dark with 503, and comes back', async () => {
     const world = await start();
     const { server, clouds } = world;

@@ -152,6 +152,10 @@ describe('external storage', () => {
     );
     expect(Math.max(...sizes)).toBeLessThan(8 * 1024 * 1024);
     expect((await contentOf(world, file.id)) === TEXT).toBe(true);
+    // The second piece cannot be read: the reply breaks off, and the server goes on.
+    bucket.objects.delete([...bucket.objects.keys()].find((key) => key.endsWith('/1')) ?? '');
+    await expect(contentOf(world, file.id)).rejects.toThrow();
+    expect((await server.client.files.retrieve(file.id)).id).toBe(file.id);
   });
 
   it('opens what is in it after the root key was turned, with its objects as they were', async () => {
@@ -172,7 +176,10 @@ describe('external storage', () => {
     const file = await upload(world, 'MARKER-kept');
     expect(await externalStorage.delete(id)).toMatchObject({ id, deleted: true });
     expect(world.bucket.objects.size).toBe(1);
-    await expect(contentOf(world, file.id)).rejects.toThrow();
+    await expect(contentOf(world, file.id)).rejects.toMatchObject({
+      status: 503,
+      code: 'external_storage_disconnected',
+    });
     await validated(world);
     expect(await contentOf(world, file.id)).toBe('MARKER-kept');
   });

@@ -120,9 +120,18 @@ export class HeldKeys implements ContentKeys {
     return [...this.#projects.values()].filter(({ owner }) => owner.externalKeyId === externalKeyId);
   }
 
-  /** Resolves when every key was asked for once. */
-  async settled(): Promise<void> {
-    await Promise.all([...this.#projects.values()].map(({ asking }) => asking));
+  /** Resolves when every key was asked for once, or when that takes longer than `mostMs`. */
+  async settled(mostMs?: number): Promise<void> {
+    const all = Promise.all([...this.#projects.values()].map(({ asking }) => asking));
+    if (mostMs === undefined) await all;
+    else {
+      let timer: NodeJS.Timeout | undefined;
+      const late = new Promise<void>((resolve) => {
+        timer = setTimeout(resolve, mostMs);
+      });
+      await Promise.race([all, late]);
+      clearTimeout(timer);
+    }
   }
 
   /** Ends what has lived too long, and asks for what is due. */
