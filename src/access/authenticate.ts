@@ -4,6 +4,7 @@
 import { createMiddleware } from 'hono/factory';
 import { routePath } from 'hono/route';
 import { RefusalLog } from '../audit/refusals.ts';
+import { mustProve } from '../identity/proof/prove.ts';
 import { addressRefusal } from '../keys/allowed-address.ts';
 import { presentedKey } from '../keys/authorization.ts';
 import { incorrectKey, mismatchedOrganization } from '../keys/errors.ts';
@@ -85,12 +86,14 @@ async function principalOf(
   if (principal === undefined) throw incorrectKey(presented);
   const elsewhere = addressRefusal(principal, c.env.remoteAddress);
   if (elsewhere !== null) throw elsewhere;
-  if (principal.confirmation !== null) {
+  // What administers is not asked for a project's client certificate: one made active by mistake is switched off again.
+  const ofProject = principal.project !== null;
+  if (ofProject ? mustProve(principal) : principal.confirmation !== null) {
     const { incoming } = c.env;
     const refusal =
       proofs === undefined || incoming === undefined
         ? incorrectKey(presented)
-        : await proofs.check(principal, presented, incoming, false);
+        : await proofs.check(principal, presented, incoming, ofProject);
     if (refusal !== null) throw refusal;
   }
   const organization = c.req.header('openai-organization');

@@ -246,6 +246,32 @@ export async function acceptInvite(
   if (invite.expires_at <= atMs) {
     throw invalidParameter('token', "Invalid 'token': the invite has expired. Ask for another.");
   }
+  return await admitInvited(store, tx, invite, name, atMs, ipAddress);
+}
+
+/** The invitation that waits for this address, whose holder has proved to have it; undefined if none does. */
+export async function pendingInviteOf(tx: Tx, email: string, atMs: number): Promise<Invite | undefined> {
+  const invites = await tx
+    .selectFrom('invites')
+    .selectAll()
+    .where('email', '=', plainEmail(email))
+    .where('accepted_at', 'is', null)
+    .where('expires_at', '>', atMs)
+    .limit(2)
+    .execute();
+  // Invited by two organizations: which one is meant only a token says.
+  return invites.length === 1 ? invites[0] : undefined;
+}
+
+/** Makes a user of whoever was invited and has shown to be meant, by the token or by its address. */
+export async function admitInvited(
+  store: Store,
+  tx: Tx,
+  invite: Invite,
+  name: string | undefined,
+  atMs: number,
+  ipAddress: string | null,
+): Promise<Accepted> {
   // The column holds what newId made.
   const organizationId = invite.organization_id as OrganizationId;
   const by: Attribution = {

@@ -332,6 +332,10 @@ describe('mutual TLS', () => {
       status: 401,
       code: 'client_certificate_required',
     });
+    // What the control plane answers to a project's keys asks for it too.
+    for (const path of ['/v1/keygate/whoami', '/v1/webhook_endpoints', '/v1/files']) {
+      expect((await ask(plain, server.projectKey, path)).code).toBe('client_certificate_required');
+    }
     expect((await ask(reach(worker, [middle]), server.projectKey)).status).toBe(200);
     const refused = { status: 401, code: 'client_certificate_not_accepted' };
     expect(await ask(reach(worker), server.projectKey)).toMatchObject(refused);

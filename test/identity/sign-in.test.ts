@@ -27,6 +27,7 @@ const PEOPLE: Record<string, Person> = {
   stranger: { email: 'stranger@example.com', email_verified: true },
   unverified: { email: 'owner@localhost', email_verified: false },
   nameless: {},
+  invited: { email: 'invited@example.com', email_verified: true, name: 'Ina' },
   impostor: { email: 'owner@localhost', email_verified: true },
 };
 
@@ -145,6 +146,25 @@ describe('keygate login', () => {
     expect((await run(['logout'])).out).toMatch(/^Signed out/);
   }, 30_000);
 
+  it('makes a user of who was invited, with the role of the invitation', async () => {
+    const invited = await server.admin('POST', '/v1/organization/invites', {
+      email: 'Invited@example.com',
+      role: 'reader',
+    });
+    expect(invited.status).toBe(200);
+    expect((await run(['login'], 'invited')).out).toMatch(/^Signed in as invited@example.com/);
+    // A reader sees groups and roles, and nothing of the projects that it is not in.
+    expect((await run(['whoami'])).out).toMatch(/As\s+invited@example.com/);
+    const { value } = JSON.parse(readFileSync(join(home, '.config', 'keygate', 'sessions.json'), 'utf8'))[
+      server.url
+    ];
+    expect((await server.request('/v1/organization/groups', { key: value })).status).toBe(200);
+    expect(String((await run(['projects', 'list'])).error)).toMatch(/\(403/);
+    const users = await server.admin('GET', '/v1/organization/users');
+    expect(JSON.stringify(users.body)).toContain('"name":"Ina"');
+    expect((await run(['logout'])).error).toBeNull();
+  });
+
   it.each([
     ['a stranger', 'stranger'],
     ['who has not proved the address', 'unverified'],
@@ -224,8 +244,8 @@ describe('keygate login', () => {
         .orderBy('seq')
         .execute();
       const types = rows.map(({ type }) => type);
-      expect(types.filter((type) => type === 'login.succeeded')).toHaveLength(3);
-      expect(types.filter((type) => type === 'logout.succeeded')).toHaveLength(2);
+      expect(types.filter((type) => type === 'login.succeeded')).toHaveLength(4);
+      expect(types.filter((type) => type === 'logout.succeeded')).toHaveLength(3);
       const reasons = rows.flatMap(({ type, payload }) =>
         type === 'login.failed' ? [JSON.parse(payload).error_code] : [],
       );

@@ -2,8 +2,9 @@
 //
 // A user is known by the issuer's subject once it has signed in. The first time it is found by its e-mail address, which
 // the issuer must have verified, and from then on that subject alone is that user: an address that was given to somebody
-// else later does not give them the account. Who is no user is refused.
+// else later does not give them the account. Who is no user, and is not invited, is refused.
 
+import { admitInvited, pendingInviteOf } from '../../access/invites.ts';
 import type { User } from '../../access/model.ts';
 import { BoundedLog } from '../../audit/bounded.ts';
 import { append } from '../../audit/chain.ts';
@@ -27,6 +28,16 @@ export interface SignInDeps {
   readonly onError: (error: unknown) => void;
 }
 
+/** A name as the issuer has it, as one line of at most 256 characters. */
+function plainName(name: string): string | undefined {
+  const text = name
+    .toWellFormed()
+    .replace(/\p{Cc}+/gu, ' ')
+    .trim()
+    .slice(0, 256);
+  return text === '' ? undefined : text.toWellFormed();
+}
+
 export class SignIn {
   readonly #deps: SignInDeps;
   readonly #failures: BoundedLog;
@@ -40,7 +51,7 @@ export class SignIn {
   async admit(person: Person, address: string): Promise<SignedIn> {
     const { store, clock, lifetimeMs } = this.#deps;
     return await store.write(async (tx) => {
-      const user = await this.#userOf(tx, person);
+      const user = await this.#userOf(tx, person, address);
       // The column holds what newId made.
       const organizationId = user.organization_id as OrganizationId;
       const actor: AuditActor = {
@@ -52,7 +63,7 @@ export class SignIn {
     });
   }
 
-  async #userOf(tx: Tx, person: Person): Promise<User> {
+  async #userOf(tx: Tx, person: Person, address: string): Promise<User> {
     const { issuer, clock } = this.#deps;
     const known = await tx
       .selectFrom('user_identities')
@@ -68,11 +79,11 @@ export class SignIn {
     if (known.length > 1) throw new SignInFailed('user_of_several_organizations');
     const [user] = known;
     if (user !== undefined) return user;
-    return await this.#link(tx, person, clock.now());
+    return await this.#link(tx, person, clock.now(), address);
   }
 
-  async #link(tx: Tx, person: Person, at: number): Promise<User> {
-    const { issuer } = this.#deps;
+  async #link(tx: Tx, person: Person, at: number, address: string): Promise<User> {
+    const { store, issuer } = this.#deps;
     if (person.email === null) throw new SignInFailed('email_missing');
     if (!person.emailVerified) throw new SignInFailed('email_not_verified');
     const email = person.email.toLowerCase();
@@ -82,9 +93,14 @@ export class SignIn {
       .where(({ eb, fn }) => eb(fn<string>('lower', ['users.email']), '=', email))
       .limit(2)
       .execute();
-    const [user] = users;
-    if (user === undefined) throw new SignInFailed('user_unknown');
     if (users.length > 1) throw new SignInFailed('user_of_several_organizations');
+    const invite = users.length === 0 ? await pendingInviteOf(tx, email, at) : undefined;
+    const name = person.name === null ? undefined : plainName(person.name);
+    const user =
+      invite === undefined
+        ? users[0]
+        : (await admitInvited(store, tx, invite, name, at, address || null)).user;
+    if (user === undefined) throw new SignInFailed('user_unknown');
     const taken = await tx
       .selectFrom('user_identities')
       .select('subject')
