@@ -132,9 +132,9 @@ function addList(credits: Command, io: Io): void {
         list.data.map((grant) => [
           grant.id,
           dollarsOfCents(grant.amount),
-          `$${grant.used}`,
-          `$${grant.left}`,
-          `$${grant.expired}`,
+          `${money(grant.used)}`,
+          `${money(grant.left)}`,
+          `${money(grant.expired)}`,
           grant.status,
           when(grant.created_at, ''),
           when(grant.expires_at, 'never'),
@@ -157,7 +157,7 @@ function addRevoke(credits: Command, io: Io): void {
       const grant = await adminServer(io).post(path, {}, Grant);
       if (options.json) return printJson(io, grant);
       io.out(
-        `${grant.id} is ${grant.status}: $${grant.used} of it was used, $${grant.expired} taken away.\n`,
+        `${grant.id} is ${grant.status}: ${money(grant.used)} of it was used, ${money(grant.expired)} taken away.\n`,
       );
     });
 }
@@ -178,14 +178,20 @@ function show(io: Io, credits: Credits, options: Json): void {
   }
   printFields(io, [
     ['Billing', 'prepaid'],
-    ['Left', `$${available}`],
-    ['Reserved by calls under way', `$${reserved}`],
-    ['Expires next', next === null ? 'nothing' : `$${next.amount} at ${when(next.at, '')}`],
+    ['Left', `${money(available)}`],
+    ['Reserved by calls under way', `${money(reserved)}`],
+    ['Expires next', next === null ? 'nothing' : `${money(next.amount)} at ${when(next.at, '')}`],
   ]);
 }
 
 function until({ expires_at: expires }: Grant): string {
   return expires === null ? '' : `, until ${when(expires, '')}`;
+}
+
+/** Dollars as the API gives them, with their cents. */
+function money(text: string): string {
+  const [whole = '0', rest = ''] = text.replace('-', '').split('.');
+  return `${text.startsWith('-') ? '-' : ''}$${whole}.${rest.padEnd(2, '0')}`;
 }
 
 /** Whole cents. */

@@ -12,17 +12,17 @@ const RETRY_SECONDS = 1;
 /** As the platform begins it, so that whoever knows that text knows this one. */
 const QUOTA = 'You exceeded your current quota, please check your plan and billing details.';
 
-const DECLARE =
-  'Declare it post-paid (`keygate credits postpaid`, or `spend: {account: postpaid}` in keygate.yaml), or grant it credits (`keygate credits grant 20`).';
+const WAYS =
+  'declare it post-paid (`keygate credits postpaid`, or `spend: {account: postpaid}` in keygate.yaml), or grant it credits (`keygate credits grant 20`)';
 
 /** What a start says while paid calls would be refused. */
-export const UNDECLARED = `Calls to providers are refused until it is said how they are paid. ${DECLARE}`;
+export const UNDECLARED = `Calls to providers are refused until it is said how they are paid: ${WAYS}.`;
 
 /** Nobody said how the organization pays: 429, and what to do about it. */
 export function undeclared(): ApiError {
   return new ApiError(
     429,
-    `${QUOTA} Nobody said yet how this organization pays for its calls, so that paid ones are refused. An administrator can: ${DECLARE} Test keys and the sandbox's models cost nothing.`,
+    `${QUOTA} Nobody said yet how this organization pays for its calls, so that paid ones are refused. An administrator can ${WAYS}. Test keys and the sandbox's models cost nothing.`,
     { type: 'insufficient_quota', code: 'billing_not_active', headers: ['x-should-retry', 'false'] },
   );
 }

@@ -150,8 +150,11 @@ describe.each(stores)('credits in $kind', ({ fresh }) => {
     const { grant, now } = await organization();
     const made = await grant(100n, null, 'invoice-1');
     expect((await grant(100n, null, 'invoice-1')).id).toBe(made.id);
+    await expect(grant(100n, 86_400_000 * 30, 'invoice-1')).rejects.toMatchObject({ param: 'reference' });
+    const timed = await grant(50n, 90_000_000, 'invoice-2');
+    expect((await grant(50n, 90_060_000, 'invoice-2')).id).toBe(timed.id);
     await expect(grant(200n, null, 'invoice-1')).rejects.toMatchObject({ status: 400, param: 'reference' });
-    expect(await now()).toMatchObject({ available: 100n });
+    expect(await now()).toMatchObject({ available: 150n });
   });
 
   test('a grant that is revoked gives nothing more; what was used stays used', async () => {

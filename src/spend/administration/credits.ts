@@ -33,6 +33,9 @@ export interface GrantOrder {
   readonly reference: string | null;
 }
 
+/** A grant of the same reference whose expiry differs by no more is the same: a day. */
+const SAME_EXPIRY_MS = 86_400_000;
+
 /** Where the credits of an organization stand. Nano-dollars. */
 export interface Standing {
   readonly billing: Billing;
@@ -234,7 +237,11 @@ async function repeated(
     .where('organization_id', '=', organizationId)
     .where('reference', '=', order.reference)
     .executeTakeFirst();
-  if (row !== undefined && (BigInt(row.amount) !== order.amount || row.expires_at !== order.expiresAt))
+  // `90d` from now is a moment later when it is asked again.
+  const sameExpiry =
+    row?.expires_at === order.expiresAt ||
+    Math.abs((row?.expires_at ?? 0) - (order.expiresAt ?? 0)) <= SAME_EXPIRY_MS;
+  if (row !== undefined && (BigInt(row.amount) !== order.amount || !sameExpiry))
     throw invalidParameter(
       'reference',
       `There is a grant of this reference already (${row.id}), with another amount or expiry.`,
