@@ -51,6 +51,13 @@ function groupObject(group: Group): z.infer<typeof GroupSchema> {
   return { id, name, created_at: seconds(created_at), group_type: 'group', is_scim_managed: false };
 }
 
+/** The published reply to a change leaves the type out. */
+const RenamedGroupSchema = GroupSchema.omit({ group_type: true }).openapi('RenamedGroup');
+
+function renamedObject({ id, name, created_at }: Group): z.infer<typeof RenamedGroupSchema> {
+  return { id, name, created_at: seconds(created_at), is_scim_managed: false };
+}
+
 const MemberSchema = z
   .object({ id: IdSchema, name: z.string(), email: z.string().nullable() })
   .openapi('GroupUser');
@@ -121,13 +128,14 @@ function groupRoutes({ store, clock }: ControlPlaneDeps, { admin }: Authenticati
     tags,
     middleware: [admin] as const,
     request: { params: GroupPath, body: jsonBody(z.strictObject({ name: NameSchema })) },
-    responses: replies(GroupSchema, 'The group as it is now.'),
+    responses: replies(RenamedGroupSchema, 'The group as it is now.'),
   });
   app.openapi(update, async (c) => {
     const { group_id: id } = c.req.valid('param');
     const { name } = c.req.valid('json');
     const by = attribution(c, clock);
-    return c.json(groupObject(await store.write((tx) => renameGroup(tx, by, id, name))), 200);
+    const group = await store.write((tx) => renameGroup(tx, by, id, name));
+    return c.json(renamedObject(group), 200);
   });
 
   const remove = createRoute({
