@@ -2,6 +2,7 @@
 
 import { Command, CommanderError } from 'commander';
 import { SetupError } from '../platform/errors.ts';
+import { addAudit } from './audit.ts';
 import { addCall } from './call.ts';
 import { addCosts } from './costs.ts';
 import { addCredits } from './credits.ts';
@@ -39,8 +40,8 @@ export function buildProgram(io: Io, runServer: RunServer): Command {
     .addHelpText(
       'after',
       `
-keys, projects, users, invites, groups, roles, limits, secrets, usage, costs, credits, prices and call talk to a running server.
-They read
+keys, projects, users, invites, groups, roles, limits, secrets, usage, costs, credits, prices,
+audit and call talk to a running server. They read
   KEYGATE_URL        where it is (default http://127.0.0.1:4141; its administration's address, if that is apart)
   KEYGATE_ADMIN_KEY  the admin key for all of them but call (else OPENAI_ADMIN_KEY, else who signed in by login)
   OPENAI_API_KEY     the key for call
@@ -66,6 +67,7 @@ ${EXIT_HELP}`,
   addCosts(program, io);
   addCredits(program, io);
   addPrices(program, io);
+  addAudit(program, io);
   addCall(program, io);
   addVersion(program, io);
   return program;

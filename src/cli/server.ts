@@ -80,6 +80,32 @@ export class Server {
     }
   }
 
+  /** The lines of a reply that may be long, as they come. */
+  async *lines(path: string): AsyncGenerator<string> {
+    const headers: Record<string, string> =
+      this.#key === null ? {} : { authorization: `Bearer ${this.#key}` };
+    const reply = await reach(this.url, (signal) => headOf(this.url + path, headers, signal));
+    if (!reply.ok) {
+      throw refused(this.url, reply.status, reply.headers.get('x-request-id'), parseJson(await reply.text()));
+    }
+    if (reply.body === null) return;
+    const decoder = new TextDecoder();
+    let rest = '';
+    try {
+      for await (const chunk of reply.body) {
+        const lines = (rest + decoder.decode(chunk, { stream: true })).split('\n');
+        rest = lines.pop() ?? '';
+        yield* lines.filter((line) => line !== '');
+      }
+    } catch (error) {
+      if (error instanceof CommandError) throw error;
+      throw new CommandError(EXIT.refused, `The reply of ${this.url} broke off before its end: try again.`, {
+        cause: error,
+      });
+    }
+    if (rest !== '') yield rest;
+  }
+
   async #call<T>(
     method: string,
     path: string,
@@ -106,6 +132,18 @@ export class Server {
     const { status, requestId, parsed } = await reach(this.url, exchange, answerMs);
     if (status < 200 || status > 299) throw refused(this.url, status, requestId, parsed);
     return expectShape(shape, parsed, this.url);
+  }
+}
+
+/** A reply's head within the time for it; its body has as long as it takes. */
+async function headOf(url: string, headers: Record<string, string>, signal: AbortSignal): Promise<Response> {
+  const body = new AbortController();
+  const late = () => body.abort(signal.reason);
+  signal.addEventListener('abort', late, { once: true });
+  try {
+    return await fetch(url, { headers, redirect: 'manual', signal: body.signal });
+  } finally {
+    signal.removeEventListener('abort', late);
   }
 }
 
