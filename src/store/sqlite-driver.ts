@@ -109,6 +109,7 @@ class SqliteThreadDriver implements Driver {
 class Loan implements DatabaseConnection {
   readonly #thread: SqliteThread;
   readonly #release: () => void;
+  readonly #epoch: number;
   #inTransaction = false;
   #failed = false;
   #over = false;
@@ -116,6 +117,7 @@ class Loan implements DatabaseConnection {
   constructor(thread: SqliteThread, release: () => void) {
     this.#thread = thread;
     this.#release = release;
+    this.#epoch = thread.epoch;
   }
 
   async executeQuery<R>({ sql, parameters }: CompiledQuery): Promise<QueryResult<R>> {
@@ -123,7 +125,7 @@ class Loan implements DatabaseConnection {
     if (this.#failed) throw failedError();
     checkParameters(parameters);
     try {
-      const answer = await this.#thread.ask('query', { sql, parameters });
+      const answer = await this.#thread.ask('query', { sql, parameters }, [], this.#epoch);
       if (answer.columns === null) return { rows: [], numAffectedRows: answer.changed };
       // The shape of a row is what the query says, which Kysely knows and a driver cannot.
       return { rows: objectsOf(answer.columns, answer.rows) as R[] };
@@ -139,19 +141,19 @@ class Loan implements DatabaseConnection {
   }
 
   async begin(): Promise<void> {
-    await this.#thread.ask('begin', null);
+    await this.#thread.ask('begin', null, [], this.#epoch);
     this.#inTransaction = true;
   }
 
   async commit(): Promise<void> {
     if (this.#failed) throw failedError();
-    await this.#thread.ask('commit', null);
+    await this.#thread.ask('commit', null, [], this.#epoch);
     this.#inTransaction = false;
   }
 
   async rollback(): Promise<void> {
     this.#failed = true;
-    await this.#thread.ask('rollback', null);
+    await this.#thread.ask('rollback', null, [], this.#epoch);
     this.#inTransaction = false;
   }
 
