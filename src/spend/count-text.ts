@@ -1,35 +1,40 @@
-// Counts, cuts and rebuilds text in a model's own tokens: gpt-tokenizer's algorithm over its published rank files.
-// Only ever loaded on a worker thread: an encoding takes tens of megabytes and a big text takes milliseconds.
+// Counts, cuts and rebuilds text in a model's own tokens: the published ranks and split patterns that gpt-tokenizer
+// ships, in tables of our own. Only ever loaded on a worker thread: a big text takes milliseconds.
 //
-// Three things are ours, each for a reason:
-// - The ranks are read from the package's .tiktoken file and not from its 200,000-line module, which costs twice
-//   the memory (measured: 33 MB instead of 70 MB resident) for the same table; a test compares the two.
+// What is ours, each for a reason:
+// - The ranks are kept as typed arrays (rank-table.ts: 5 MB) and not as the package's maps (33 MB, and 70 MB from its
+//   200,000-line module). Tests compare the tokens of both.
 // - The algorithm takes time in the square of one unbroken run (40,000 letters: 0.8 s), so that a hostile prompt
 //   could hold the thread. Runs longer than MAX_RUN characters are cut into slices, which bounds the time to
 //   linear; a cut can split a token in two, so the count may be high by one a slice and says `exact: false`.
-// - What it remembers of merges is dropped after each text: nothing of a prompt stays in memory.
+// - Nothing of a text stays in memory but the bytes of its last piece.
 
+import { isUtf8 } from 'node:buffer';
 import { readFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { setFlagsFromString } from 'node:v8';
 import { runInNewContext } from 'node:vm';
-import { GptEncoding } from 'gpt-tokenizer/GptEncoding';
+import { CL100K_TOKEN_SPLIT_REGEX, O200K_TOKEN_SPLIT_REGEX } from 'gpt-tokenizer/encodingParams/constants';
+import { encodePiece } from './byte-pairs.ts';
 import type { TokenCount } from './count-estimate.ts';
+import { RankTable } from './rank-table.ts';
 
 export type EncodingName = 'o200k_base' | 'cl100k_base';
 
 const MAX_RUN = 256;
-// Text that looks like a control token (`<|endoftext|>`) is text: a caller cannot make control tokens.
-const AS_TEXT = { disallowedSpecial: new Set<string>(), allowedSpecial: new Set<string>() };
+const SPLIT = { o200k_base: O200K_TOKEN_SPLIT_REGEX, cl100k_base: CL100K_TOKEN_SPLIT_REGEX };
+/** A unit of UTF-16 is at most three bytes of UTF-8. */
+const BYTES_A_UNIT = 3;
 
 export class Tokenizer {
   readonly #ranks: RankTable;
-  readonly #api: GptEncoding;
+  readonly #split: RegExp;
+  #piece = Buffer.alloc(4 * MAX_RUN);
 
   private constructor(name: EncodingName) {
-    const ranks = readRanks(name);
-    this.#ranks = ranks;
-    this.#api = GptEncoding.getEncodingApi(name, () => ranks);
+    const file = createRequire(import.meta.url).resolve(`gpt-tokenizer/data/${name}.tiktoken`);
+    this.#ranks = new RankTable(readFileSync(file));
+    this.#split = SPLIT[name];
     collectGarbage();
   }
 
@@ -47,19 +52,22 @@ export class Tokenizer {
   count(text: string): TokenCount {
     const slices = boundedSlices(text);
     let tokens = 0;
-    for (const slice of slices) tokens += this.#api.countTokens(slice, AS_TEXT);
-    this.#api.clearMergeCache();
+    for (const slice of slices) tokens += this.#tokens(slice).length;
     return { tokens, exact: slices.length === 1 };
   }
 
   encode(text: string): number[] {
-    const slices = boundedSlices(text);
-    const first = slices.length === 1 ? slices[0] : undefined;
-    const tokens =
-      first !== undefined
-        ? this.#api.encode(first, AS_TEXT)
-        : slices.flatMap((slice) => this.#api.encode(slice, AS_TEXT));
-    this.#api.clearMergeCache();
+    return boundedSlices(text).flatMap((slice) => this.#tokens(slice));
+  }
+
+  /** Text that looks like a control token (`<|endoftext|>`) is text: a caller cannot make control tokens. */
+  #tokens(text: string): number[] {
+    const tokens: number[] = [];
+    for (const [piece] of text.matchAll(this.#split)) {
+      if (this.#piece.length < piece.length * BYTES_A_UNIT)
+        this.#piece = Buffer.alloc(2 * piece.length * BYTES_A_UNIT);
+      encodePiece(this.#ranks, this.#piece, this.#piece.write(piece, 'utf8'), tokens);
+    }
     return tokens;
   }
 
@@ -72,17 +80,15 @@ export class Tokenizer {
     const decoder = new TextDecoder('utf-8', { ignoreBOM: true });
     let midway = false;
     for (let i = from; i < tokens.length; i++) {
-      const piece = this.#ranks[tokens[i] ?? -1];
-      if (typeof piece === 'string' && !midway) {
-        yield piece;
+      const bytes = this.#ranks.bytesOf(tokens[i] ?? -1);
+      const text = isUtf8(bytes) ? bytes.toString() : null;
+      if (text !== null && !midway) {
+        yield text;
         continue;
       }
-      const bytes = typeof piece === 'string' ? Buffer.from(piece) : Uint8Array.from(piece ?? []);
-      midway = true;
-      const text = decoder.decode(bytes, { stream: true });
       // A piece that is whole characters leaves the decoder with nothing held back.
-      if (typeof piece === 'string') midway = false;
-      yield text;
+      midway = text === null;
+      yield decoder.decode(bytes, { stream: true });
     }
   }
 
@@ -93,9 +99,6 @@ export class Tokenizer {
   }
 }
 
-/** By index: a token's text, or its bytes where they are not whole characters. */
-type RankTable = (string | number[])[];
-
 /** The encoding of a model, and whether it is known to be that model's own. */
 export function encodingFor(model: string): { name: EncodingName; known: boolean } {
   const bare = model.toLowerCase().replace(/^.*\//, '').replace(/^ft:/, '');
@@ -104,24 +107,6 @@ export function encodingFor(model: string): { name: EncodingName; known: boolean
   }
   const known = /^(gpt-|o\d|chatgpt-|codex-|computer-use-|chat-latest|sandbox-|omni-moderation)/.test(bare);
   return { name: 'o200k_base', known };
-}
-
-// The published format: a line a token, its bytes in base64, a space, its rank.
-function readRanks(name: EncodingName): RankTable {
-  const file = readFileSync(createRequire(import.meta.url).resolve(`gpt-tokenizer/data/${name}.tiktoken`));
-  const ranks: RankTable = [];
-  for (let start = 0; start < file.length; ) {
-    const space = file.indexOf(0x20, start);
-    const newline = file.indexOf(0x0a, space);
-    const end = newline < 0 ? file.length : newline;
-    const bytes = Buffer.from(file.toString('latin1', start, space), 'base64');
-    const text = bytes.toString();
-    // Bytes that are not whole characters decode to U+FFFD, as does U+FFFD itself: only then look twice.
-    const whole = !text.includes('\ufffd') || Buffer.from(text).equals(bytes);
-    ranks[Number(file.toString('latin1', space + 1, end))] = whole ? text : [...bytes];
-    start = end + 1;
-  }
-  return ranks;
 }
 
 // Loading leaves 15 MB behind that an idle thread would hold on to for good: it makes too little to be collected.
