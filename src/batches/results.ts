@@ -36,6 +36,8 @@ export interface ResultsOptions {
   readonly lease: string;
   /** A short name of this node, for the usage segments. */
   readonly node: string;
+  /** Another holds the batch: nothing more can be written. */
+  readonly onLost: () => void;
   readonly onError: (error: unknown) => void;
 }
 
@@ -73,8 +75,10 @@ export class ResultWriter {
         await this.#write(group);
         this.#waiting.splice(0, group.length);
       } catch (error) {
-        if (error instanceof LeaseLost) this.#lost = error;
-        else {
+        if (error instanceof LeaseLost) {
+          this.#lost = error;
+          this.#options.onLost();
+        } else {
           this.#options.onError(error);
           await new Promise((resolve) => setTimeout(resolve, RETRY_MS));
         }

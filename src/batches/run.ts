@@ -218,6 +218,7 @@ export class BatchRun {
       name: this.#name,
       lease: this.#held.lease,
       node,
+      onLost: () => this.#end('lost'),
       onError,
     });
     const file = await this.#inputFile();
