@@ -23,7 +23,14 @@ const COMMAND = join(BIN, 'keygate');
 /** Whether dist/ was compiled from the sources as they are. */
 export function isBuilt() {
   const stamp = statSync(join(DIST, STAMP), { throwIfNoEntry: false });
-  const sources = newest('src', 'package.json', 'package-lock.json', 'tsconfig.json', 'tsconfig.build.json');
+  const sources = newest(
+    'src',
+    'package.json',
+    'package-lock.json',
+    'tsconfig.json',
+    'tsconfig.build.json',
+    'tsconfig.client.json',
+  );
   return stamp !== undefined && stamp.mtimeMs >= sources && existsSync(COMMAND);
 }
 
@@ -33,8 +40,10 @@ export async function build() {
   rmSync(fresh, { recursive: true, force: true });
   mkdirSync(fresh, { recursive: true });
   const tsc = join(BIN, 'tsc');
-  const code = await run(nodeBinary(), [tsc, '-p', 'tsconfig.build.json', '--outDir', fresh]);
-  if (code !== 0) {
+  // What other programs import (package.json, exports) comes with its types; the rest is a command.
+  for (const project of ['tsconfig.build.json', 'tsconfig.client.json']) {
+    const code = await run(nodeBinary(), [tsc, '-p', project, '--outDir', fresh]);
+    if (code === 0) continue;
     rmSync(fresh, { recursive: true, force: true });
     throw new Sentence(`The build failed (${code}): see above.`);
   }
