@@ -40,6 +40,7 @@ import { passOnAlerts } from './spend/administration/alerting.ts';
 import { spendPart } from './spend/administration/control-part.ts';
 import { TokenCounter } from './spend/count.ts';
 import { Journal } from './spend/journal.ts';
+import { measureMoney } from './spend/measure.ts';
 import { listNames, type OpenSpending, openSpending } from './spend/open.ts';
 import { UNDECLARED } from './spend/refusal.ts';
 import { openRollup } from './spend/rollup/open.ts';
@@ -152,6 +153,8 @@ export async function runServer(config: Config, io: Io): Promise<RunningServer> 
       onError: (error) => log.error('spending', error),
     });
     closing.add(() => money.close());
+    const moneyMeasure = measureMoney({ ...money, onError: (error) => log.error('spending', error) });
+    closing.add(() => moneyMeasure.close());
     const audit = openAudit({
       config: config.audit,
       store,
@@ -297,7 +300,7 @@ export async function runServer(config: Config, io: Io): Promise<RunningServer> 
           keys: () => registry.size,
           providers: () => [...routes.providers.values(), routes.sandbox.provider],
           limits: (out) => limits.measure(out),
-          others: [notify.measure, audit.measure],
+          others: [moneyMeasure.measure, notify.measure, audit.measure],
         }),
     };
     const opened = (side: Side, at: Place) =>
