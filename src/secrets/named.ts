@@ -86,7 +86,7 @@ export async function setSecret(
       type: before === undefined ? 'secret.created' : 'secret.updated',
       payload: { id, data: { name, version: row.version } },
     });
-    await store.announce(tx, 'secret', id, by.at);
+    await store.announce(tx, 'secret', owner.projectId ?? id, by.at);
     return row;
   });
 }
@@ -108,7 +108,8 @@ export async function deleteSecret(
       type: 'secret.deleted',
       payload: { id: known.id, data: { name, version: known.version } },
     });
-    await store.announce(tx, 'secret', known.id, by.at);
+    // A project's own is told of by the project: what is gone could not say whose it was.
+    await store.announce(tx, 'secret', owner.projectId ?? known.id, by.at);
     return known;
   });
 }
@@ -147,11 +148,6 @@ export class SecretReader {
       }),
     );
     return secret;
-  }
-
-  /** Forgets a value, so that the next reading opens it again. */
-  forget(id: string): void {
-    this.#opened.delete(id);
   }
 }
 

@@ -35,7 +35,7 @@ export interface OpenSecrets {
   /** A named secret was set or removed on this node: it is in effect when this resolves. */
   changed(owner: Owner, name: string): Promise<void>;
   /** Told of changes of projects' own credentials, off the road. */
-  onProjectCredential(notice: (owner: Owner, name: string) => Promise<void>): void;
+  onProjectCredential(notice: (projectId: ProjectId) => Promise<void>): void;
   close(): Promise<void>;
 }
 
@@ -109,18 +109,26 @@ export async function openSecrets(options: OpenSecretsOptions): Promise<OpenSecr
     clock,
     warn: (message) => log.warn(message),
   });
-  const notices: ((owner: Owner, name: string) => Promise<void>)[] = [];
+  const notices: ((projectId: ProjectId) => Promise<void>)[] = [];
+  const projectChanged = async (projectId: ProjectId): Promise<void> => {
+    for (const notice of notices) await notice(projectId);
+  };
   const changed = async (owner: Owner, name: string): Promise<void> => {
     if (owner.projectId === null) {
       await live.refresh((reference) => reference.scheme === 'sealed' && reference.name === name);
-    } else for (const notice of notices) await notice(owner, name);
+    } else await projectChanged(owner.projectId);
   };
   const stop = store.follow(await store.lastChange(), (changes) => {
-    const ids = changes.filter(({ kind }) => kind === 'secret').map(({ objectId }) => objectId);
-    if (ids.length === 0) return;
+    const ids = new Set(changes.filter(({ kind }) => kind === 'secret').map(({ objectId }) => objectId));
+    if (ids.size === 0) return;
+    const projects = [...ids].filter((id) => id.startsWith('proj_')) as ProjectId[];
     // Opening writes to the audit log, which a notice may not: it is done afterwards.
     setImmediate(() => {
-      void changedRows(store, ids, changed, live).catch((error: unknown) => log.error('secrets', error));
+      const work = [
+        ...projects.map(projectChanged),
+        ...(projects.length < ids.size ? [live.refresh(({ scheme }) => scheme === 'sealed')] : []),
+      ];
+      for (const each of work) each.catch((error: unknown) => log.error('secrets', error));
     });
   });
   return {
@@ -140,31 +148,6 @@ export async function openSecrets(options: OpenSecretsOptions): Promise<OpenSecr
       await stop();
     },
   };
-}
-
-async function changedRows(
-  store: Store,
-  ids: readonly string[],
-  changed: OpenSecrets['changed'],
-  live: LiveSecrets,
-): Promise<void> {
-  const rows = await store.db
-    .selectFrom('sealed_secrets')
-    .select(['id', 'organization_id', 'project_id', 'name'])
-    .where('id', 'in', ids)
-    .execute();
-  for (const row of rows) {
-    await changed(
-      // The store holds ids as text: here they get their brands back.
-      {
-        organizationId: row.organization_id as OrganizationId,
-        projectId: row.project_id as Owner['projectId'],
-      },
-      row.name,
-    );
-  }
-  // One that was removed cannot say its name any more.
-  if (rows.length < ids.length) await live.refresh(({ scheme }) => scheme === 'sealed');
 }
 
 /** The installation's own organization: the first one. */

@@ -31,9 +31,7 @@ export interface Credentials {
 export async function keepCredentials(deps: CredentialDeps): Promise<Credentials> {
   const { config, secrets, routes } = deps;
   const reload = (projectId: ProjectId) => loadProjects(deps, projectId);
-  secrets.onProjectCredential(async ({ projectId }) => {
-    if (projectId !== null) await reload(projectId);
-  });
+  secrets.onProjectCredential(reload);
   await Promise.all([
     ...config.providers.map(async ({ name, credentialFrom }) => {
       const provider = routes.providers.get(name);
