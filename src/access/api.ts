@@ -30,6 +30,7 @@ import {
   renameProject,
 } from './store.ts';
 import { invalidParameter } from './validation.ts';
+import { visibleProjects } from './visible.ts';
 
 /** Of the platform's own service and not of a server of your own: null is taken, a value is refused by name. */
 const notHere = z.null({ error: 'is not supported by this server' }).optional();
@@ -44,7 +45,7 @@ const ProjectPath = z.object({ project_id: ProjectIdSchema });
 const PROJECTS = '/v1/organization/projects';
 
 export function projectsApi(deps: ControlPlaneDeps, { admin }: Authentication): ControlApp {
-  const { store, clock } = deps;
+  const { store, registry, clock } = deps;
   const app = newApp();
   const tags = ['Projects'];
 
@@ -60,7 +61,12 @@ export function projectsApi(deps: ControlPlaneDeps, { admin }: Authentication): 
     const { organizationId } = c.get('principal');
     const { include_archived, ...page } = c.req.valid('query');
     const includeArchived = include_archived === 'true';
-    const { rows, hasMore } = await listProjects(store.db, organizationId, { ...page, includeArchived });
+    const only = visibleProjects(c, registry);
+    const { rows, hasMore } = await listProjects(store.db, organizationId, {
+      ...page,
+      includeArchived,
+      only,
+    });
     return c.json(listOf(rows.map(projectObject), hasMore), 200);
   });
 

@@ -115,6 +115,13 @@ export class AccessBook {
     return held.some(counts) ? this.#union(held, counts) : null;
   }
 
+  /** The projects that a user has access to, by id; `all` of the organization's where a role counts in each. */
+  projectsOf(userId: string): readonly string[] | 'all' {
+    const held = this.#heldBy(userId);
+    if (held.some(({ projectId, roleId }) => projectId === null && roleId !== READER)) return 'all';
+    return [...new Set(held.flatMap(({ projectId }) => (projectId === null ? [] : [projectId])))];
+  }
+
   /** Whether this user is one of the organization's owners, directly or by a group. */
   isOwner(userId: string): boolean {
     return this.#heldBy(userId).some((held) => held.projectId === null && held.roleId === OWNER);

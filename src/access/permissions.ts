@@ -69,13 +69,14 @@ const OUR_PROJECT = `${OURS}/projects/{project_id}`;
 /** `METHOD path-template` → any one of these permissions allows it. */
 export const RULES: Readonly<Record<string, Rule>> = {
   // Projects
-  [`GET ${ORGANIZATION}/projects`]: ORGANIZATION_READ,
+  // Every role has api.model.read: who does not administer sees the projects that it works in
+  [`GET ${ORGANIZATION}/projects`]: ['api.management.read', 'api.model.read'],
   [`POST ${ORGANIZATION}/projects`]: ORGANIZATION_WRITE,
   [`GET ${PROJECT}`]: PROJECT_READ,
   [`POST ${PROJECT}`]: PROJECT_WRITE,
   [`POST ${PROJECT}/archive`]: ORGANIZATION_WRITE,
 
-  [`GET ${OURS}/projects`]: ORGANIZATION_READ,
+  [`GET ${OURS}/projects`]: ['api.management.read', 'api.model.read'],
   [`POST ${OURS}/projects`]: ORGANIZATION_WRITE,
   [`GET ${OUR_PROJECT}`]: PROJECT_READ,
   // What a project is for decides which credentials it may spend: that is not its own to say.

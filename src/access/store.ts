@@ -47,10 +47,14 @@ export async function getActiveProject(
 export async function listProjects(
   db: Db,
   organizationId: OrganizationId,
-  page: PageRequest & { readonly includeArchived: boolean },
+  page: PageRequest & { readonly includeArchived: boolean; readonly only: readonly string[] | 'all' },
 ): Promise<Page<Project>> {
   let query = db.selectFrom('projects').selectAll().where('organization_id', '=', organizationId);
   if (!page.includeArchived) query = query.where('status', '=', 'active');
+  if (page.only !== 'all') {
+    if (page.only.length === 0) return { rows: [], hasMore: false };
+    query = query.where('id', 'in', page.only);
+  }
   if (page.after !== undefined) {
     const place = await findProject(db, organizationId, page.after);
     if (place === undefined) throw unknownAfter();

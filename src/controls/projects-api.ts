@@ -18,6 +18,7 @@ import {
 import type { Project } from '../access/model.ts';
 import { listOf, listSchema, PageQuery } from '../access/page.ts';
 import { createProject, getProject, listProjects } from '../access/store.ts';
+import { visibleProjects } from '../access/visible.ts';
 import { ENVIRONMENTS } from '../keys/model.ts';
 import { ApiError } from '../platform/errors.ts';
 import { ProjectPath } from './permissions-api.ts';
@@ -55,7 +56,7 @@ function projectObject(project: Project): z.infer<typeof ProjectSchema> {
 }
 
 export function keygateProjectsApi(
-  { store, clock }: ControlPlaneDeps,
+  { store, registry, clock }: ControlPlaneDeps,
   { admin }: Authentication,
 ): ControlApp {
   const app = newApp();
@@ -74,7 +75,12 @@ export function keygateProjectsApi(
     const { organizationId } = c.get('principal');
     const { include_archived, ...page } = c.req.valid('query');
     const includeArchived = include_archived === 'true';
-    const { rows, hasMore } = await listProjects(store.db, organizationId, { ...page, includeArchived });
+    const only = visibleProjects(c, registry);
+    const { rows, hasMore } = await listProjects(store.db, organizationId, {
+      ...page,
+      includeArchived,
+      only,
+    });
     return c.json(listOf(rows.map(projectObject), hasMore), 200);
   });
 

@@ -223,7 +223,8 @@ describe.each(stores)('roles on $kind', (kind) => {
     it('an admin key does what its owner may: a reader reads groups and roles, an owner everything', async () => {
       const reader = await as(await person(plane));
       await expect(all(reader.groups.list())).resolves.toBeDefined();
-      await expect(all(reader.projects.list())).rejects.toMatchObject({ status: 403 });
+      expect(await all(reader.projects.list())).toEqual([]);
+      await expect(all(reader.users.list())).rejects.toMatchObject({ status: 403 });
       await expect(reader.groups.create({ name: 'no' })).rejects.toMatchObject({ status: 403 });
       const owner = await as(await person(plane, 'owner'));
       await expect(all(owner.projects.list())).resolves.toBeDefined();
@@ -266,6 +267,7 @@ describe.each(stores)('roles on $kind', (kind) => {
       const id = await person(plane);
       await joins(plane, mine, id, 'owner');
       const me = await as(id);
+      expect((await all(me.projects.list())).map((one) => one.id)).toEqual([mine]);
       const account = await me.projects.serviceAccounts.create(mine, { name: 'bot' });
       expect(plane.registry.find(account.api_key?.value ?? '')).toBeDefined();
       await me.projects.users.create(mine, { user_id: await person(plane), role: 'member' });

@@ -59,6 +59,9 @@ describe('users, invites, groups and roles', () => {
     expect(accepted.code).toBe(0);
     const theirs = /KEYGATE_ADMIN_KEY=(sk-admin-\S+)/.exec(accepted.out)?.[1] ?? '';
     expect(await ok('invites', 'list')).toMatch(/grace@example\.com +reader +accepted/);
+    const own = await keygate(['keys', 'create', 'mine', '-q'], theirs);
+    expect(own.err).toBe('');
+    expect((await server.request('/v1/models', { key: own.out.trim() })).status).toBe(200);
     const made = await keygate(['users', 'list'], theirs);
     expect(made.err).toMatch(/insufficient permissions/);
     const again = await keygate(['invites', 'accept', token], null);
