@@ -47,6 +47,8 @@ export class AccessBook {
   /** Service accounts that are not `member`. */
   readonly #accounts = new Map<string, 'owner' | 'none'>();
   readonly #shared = new Map<string, Rights>();
+  /** Answers of `within` until anything changes, because many keys have one owner. */
+  readonly #within = new Map<string, Rights | null>();
 
   constructor() {
     for (const role of Object.values(PREDEFINED_ROLES)) this.#roles.set(role.id, role.permissions);
@@ -67,6 +69,21 @@ export class AccessBook {
     const principals = idsOf(changes, 'access', 'user');
     const accounts = idsOf(changes, 'service_account');
     if (roles.length + principals.length + accounts.length === 0) return false;
+    try {
+      await this.#readAgain(db, roles, principals, accounts);
+    } finally {
+      // Also what was answered while it was being read.
+      this.#within.clear();
+    }
+    return true;
+  }
+
+  async #readAgain(
+    db: Db,
+    roles: readonly string[],
+    principals: readonly string[],
+    accounts: readonly string[],
+  ): Promise<void> {
     for (const group of inGroups(roles)) {
       const read = await customRoles(db, group);
       for (const id of group) this.#roles.delete(id);
@@ -90,7 +107,6 @@ export class AccessBook {
       for (const id of group) this.#accounts.delete(id);
       for (const { id, role } of read) if (role !== 'member') this.#accounts.set(id, role);
     }
-    return true;
   }
 
   /** The groups that a user or service account is in, oldest membership first; always the same list until it changes. */
@@ -105,6 +121,17 @@ export class AccessBook {
 
   /** What an owner of keys may do within a project, or null if it has no access to it. */
   within(type: OwnerType, ownerId: string, projectId: string): Rights | null {
+    const key = `${ownerId} ${projectId}`;
+    let rights = this.#within.get(key);
+    if (rights === undefined) {
+      rights = this.#rightsWithin(type, ownerId, projectId);
+      if (this.#within.size >= SHARED_MAX) this.#within.clear();
+      this.#within.set(key, rights);
+    }
+    return rights;
+  }
+
+  #rightsWithin(type: OwnerType, ownerId: string, projectId: string): Rights | null {
     const held = this.#heldBy(ownerId);
     if (type === 'service_account') {
       const role = this.#accounts.get(ownerId) ?? 'member';

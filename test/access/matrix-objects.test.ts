@@ -88,7 +88,9 @@ function narrowed(template: string, all: Record<string, unknown>): unknown {
   const pick = (...names: string[]) => Object.fromEntries(names.map((name) => [name, all[name]]));
   if (/\/api_keys\/\{api_key_id\}$/.test(template)) return pick('scopes');
   if (/\/service_accounts\/\{\w+\}$/.test(template)) return pick('name');
-  if (/\/service_accounts\/\{\w+\}\/api_keys$/.test(template)) return pick('name');
+  if (/\/service_accounts\/\{\w+\}\/api_keys$/.test(template)) {
+    return template.startsWith('/v1/keygate/') ? { name: 'n', cnf: { jkt: 'A'.repeat(43) } } : pick('name');
+  }
   if (/\/users\/\{user_id\}$/.test(template)) return pick('role');
   if (/\/roles\/\{role_id\}$/.test(template)) return { role_name: 'taken over' };
   if (/\/spend_alerts\/\{alert_id\}$/.test(template)) {
@@ -99,6 +101,6 @@ function narrowed(template: string, all: Record<string, unknown>): unknown {
       notification_channel: { type: 'email', recipients: ['b@example.com'] },
     };
   }
-  if (/\/limits$/.test(template)) return { model: 'all', requests_per_minute: 1 };
+  if (/\/limits$/.test(template)) return { name: 'all', requests_per_minute: 1 };
   return {};
 }
