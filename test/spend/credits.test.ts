@@ -60,7 +60,7 @@ describe('before anybody said how calls are paid', () => {
     const test = await server.createKey({ name: 'test', type: 'test' });
     expect((await ask('priced', test.value)).status).toBe(200);
     expect((await server.request('/v1/models')).status).toBe(200);
-    expect(server.log.join()).toContain('Calls to providers are refused until it is said how they are paid.');
+    expect(server.log.join()).toContain('Calls to providers are refused until it is said how they are paid');
   });
 
   it('one word of the configuration or of an administrator is enough, and lasts', async () => {
