@@ -213,6 +213,8 @@ function understandForm(call: Call, body: Buffer, resume: Resume): void {
       file.on('data', (chunk: Buffer) => {
         fileBytes += chunk.length;
       });
+      // A form that ends within a file says so on the file's own stream.
+      file.on('error', malformed);
     });
     form.on('partsLimit', () => finish(new ApiError(400, `A form may have at most ${FORM_PARTS} parts.`)));
     form.on('error', malformed);

@@ -129,6 +129,21 @@ describe('what reaches the provider', () => {
     );
   });
 
+  it('refuses a form that ends in the middle of a file, and lives on', async () => {
+    const head = '--b\r\ncontent-disposition: form-data; name="';
+    const file = `${head}file"; filename="a.wav"\r\ncontent-type: audio/wav\r\n\r\nRIFF`;
+    for (const body of [file, `${head}model"\r\n\r\nwhisper-1\r\n${file}`, `${file}\r\n--b`, head]) {
+      const reply = await server.request('/v1/audio/transcriptions', {
+        method: 'POST',
+        headers: { 'content-type': 'multipart/form-data; boundary=b' },
+        body,
+      });
+      expect(reply.status, body).toBe(400);
+      expect(await reply.json()).toMatchObject({ error: { type: 'invalid_request_error' } });
+    }
+    expect((await server.request('/v1/models')).status).toBe(200);
+  });
+
   it('names the model in a form as the provider knows it', async () => {
     const form = new FormData();
     form.set('model', 'fast');
