@@ -2,6 +2,7 @@
 // likely cause.
 
 import { type Command, InvalidArgumentError } from 'commander';
+import { z } from 'zod';
 import { dollarText } from '../spend/reports/model.ts';
 import type { Column } from '../spend/reports/provider-export.ts';
 import type { Difference, LedgerDay, ProviderDay, Reconciliation } from '../spend/reports/reconcile.ts';
@@ -9,13 +10,16 @@ import { CommandError, EXIT } from './exit.ts';
 import type { Io } from './io.ts';
 import { listOption } from './options.ts';
 import { printJson, printTable } from './print.ts';
-import { adminServer } from './server.ts';
+import { adminServer, Server, serverUrl } from './server.ts';
 import { count, money, printCsv } from './usage-chart.ts';
 import { type Bucket, fetchBuckets, nanoOf, timeText } from './usage-report.ts';
 
 interface Options {
   readonly provider: string;
-  readonly file: string;
+  readonly file?: string;
+  readonly api?: string;
+  readonly adminKey?: string;
+  readonly days: number;
   readonly providerAccount?: readonly string[];
   readonly column?: { readonly [C in Column]?: string };
   readonly tolerance: number;
@@ -42,7 +46,10 @@ export function addReconcile(costs: Command, io: Io): void {
     .command('reconcile')
     .description('compare the costs here with what a provider says it billed')
     .requiredOption('--provider <name>', 'the provider, as keygate.yaml calls it')
-    .requiredOption('--file <csv>', "the provider's own export of costs or usage")
+    .option('--file <csv>', "the provider's own export of costs or usage")
+    .option('--api <url>', "the provider's own API instead, such as https://api.openai.com/v1")
+    .option('--admin-key <reference>', "where the provider's admin key is: env:NAME or file:/path")
+    .option('--days <n>', 'with --api: so many whole days up to yesterday', dayCount, 7)
     .addOption(
       listOption(
         '--provider-account <id>',
@@ -66,21 +73,56 @@ columns; of any other, name them.
 Examples:
   keygate costs reconcile --provider openai --file cost_2026-11.csv
   keygate costs reconcile --provider openai --file cost.csv --provider-account proj_gateway
+  keygate costs reconcile --provider openai --api https://api.openai.com/v1 --admin-key env:OPENAI_BILLING_KEY
   keygate costs reconcile --provider other --file bill.csv --column date=Day --column "cost=Amount (USD)"`,
     )
     .action(async (_own: unknown, command: Command) => {
       // `costs` has a --json and a --csv too, and takes them wherever they stand.
       const options = command.optsWithGlobals<Options>();
       // The reader of CSV is only of use here.
-      const { readExport } = await import('../spend/reports/provider-export.ts');
       const { reconcile } = await import('../spend/reports/reconcile.ts');
-      const provider = readExport(readFile(io, options.file), options.file, {
-        ...(options.column && { columns: options.column }),
-        ...(options.providerAccount && { accounts: options.providerAccount }),
-      });
+      const provider = await providerDays(io, options);
       const ledger = await fetchLedger(io, options.provider, provider);
       print(io, options, reconcile(ledger, provider, options.tolerance / 100));
     });
+}
+
+async function providerDays(io: Io, options: Options): Promise<ProviderDay[]> {
+  if ((options.file === undefined) === (options.api === undefined))
+    throw new CommandError(EXIT.usage, 'Give either --file with an export, or --api with --admin-key.');
+  if (options.file !== undefined) {
+    const { readExport } = await import('../spend/reports/provider-export.ts');
+    return readExport(readFile(io, options.file), options.file, {
+      ...(options.column && { columns: options.column }),
+      ...(options.providerAccount && { accounts: options.providerAccount }),
+    });
+  }
+  const { readProviderApi } = await import('../spend/reports/provider-api.ts');
+  const base = serverUrl(options.api ?? '', '--api');
+  const server = new Server(base, secretBehind(io, options.adminKey));
+  const today = Math.floor(io.now() / (DAY * 1000)) * DAY;
+  return await readProviderApi((path) => server.get(`/v1${path}`, z.unknown()), {
+    startTime: today - options.days * DAY,
+    endTime: today,
+    projects: options.providerAccount ?? [],
+  });
+}
+
+/** A key on the command line would be seen by everybody on the machine, and kept in the shell's history. */
+function secretBehind(io: Io, reference = ''): string {
+  const [, scheme, rest = ''] = /^(env|file):(.+)$/.exec(reference) ?? [];
+  const text = scheme === 'env' ? io.env[rest] : scheme === 'file' ? readFile(io, rest) : undefined;
+  if (text !== undefined && /^[\x21-\x7e]+$/.test(text.trim())) return text.trim();
+  throw new CommandError(
+    EXIT.configuration,
+    'The provider’s admin key is given by reference, --admin-key env:NAME or file:/path, and must be there.',
+  );
+}
+
+function dayCount(text: string): number {
+  const value = /^\d{1,3}$/.test(text) ? Number(text) : 0;
+  if (value < 1 || value > MOST_DAYS) throw new InvalidArgumentError(`It must be from 1 to ${MOST_DAYS}.`);
+  return value;
 }
 
 function column(text: string, before: Options['column'] = {}): Options['column'] {

@@ -169,7 +169,7 @@ function dayOf(text: string): string | undefined {
 }
 
 /** A line item is `gpt-6.1-sol, input_tokens`, or the model alone. */
-function modelOf(model: string, lineItem: string): string {
+export function modelOf(model: string, lineItem: string): string {
   if (model !== '') return model;
   const at = lineItem.lastIndexOf(', ');
   return (at < 0 ? lineItem : lineItem.slice(0, at)) || '(none)';
