@@ -1,25 +1,26 @@
-// `keygate costs reconcile`: the ledger beside a provider's exported costs or usage, and every difference with its
-// likely cause.
+// `keygate costs reconcile`: the ledger beside a provider's own costs and usage (an export, or its API), and every
+// difference with its likely cause.
 
 import { type Command, InvalidArgumentError } from 'commander';
 import { z } from 'zod';
 import { dollarText } from '../spend/reports/model.ts';
 import type { Column } from '../spend/reports/provider-export.ts';
 import type { Difference, LedgerDay, ProviderDay, Reconciliation } from '../spend/reports/reconcile.ts';
+import { fetchLedger, type KeyOption, keyNames, keyOption, withKeyNames } from './costs-ledger.ts';
 import { CommandError, EXIT } from './exit.ts';
 import type { Io } from './io.ts';
 import { listOption } from './options.ts';
 import { printJson, printTable } from './print.ts';
-import { adminServer, Server, serverUrl } from './server.ts';
+import { Server, serverUrl } from './server.ts';
 import { count, money, printCsv } from './usage-chart.ts';
-import { type Bucket, fetchBuckets, nanoOf, timeText } from './usage-report.ts';
 
 interface Options {
-  readonly provider: string;
+  readonly provider: readonly string[];
   readonly file?: string;
   readonly api?: string;
   readonly adminKey?: string;
   readonly days: number;
+  readonly key?: readonly KeyOption[];
   readonly providerAccount?: readonly string[];
   readonly column?: { readonly [C in Column]?: string };
   readonly tolerance: number;
@@ -29,6 +30,8 @@ interface Options {
 
 const DAY = 86_400;
 const MOST_DAYS = 400;
+/** Keys of the provider's that are named to people at most. */
+const SHOWN_KEYS = 10;
 const COLUMN_NAMES = [
   'date',
   'model',
@@ -45,17 +48,19 @@ export function addReconcile(costs: Command, io: Io): void {
   costs
     .command('reconcile')
     .description('compare the costs here with what a provider says it billed')
-    .requiredOption('--provider <name>', 'the provider, as keygate.yaml calls it')
+    .addOption(
+      listOption('--provider <name>', 'the provider, as keygate.yaml calls it').makeOptionMandatory(),
+    )
     .option('--file <csv>', "the provider's own export of costs or usage")
     .option('--api <url>', "the provider's own API instead, such as https://api.openai.com/v1")
     .option('--admin-key <reference>', "where the provider's admin key is: env:NAME or file:/path")
     .option('--days <n>', 'with --api: so many whole days up to yesterday', dayCount, 7)
-    .addOption(
-      listOption(
-        '--provider-account <id>',
-        "only the export's rows of this key or project of the provider's",
-      ),
+    .option(
+      '--key <name=id>',
+      "compare by key: PROVIDER=ID or PROVIDER/PROJECT=ID, with the provider's id of it (repeatable)",
+      keyOption,
     )
+    .addOption(listOption('--provider-account <id>', 'only what this key or project of the provider’s used'))
     .option(
       '--column <what=name>',
       `a column of the export by its name (repeatable): ${COLUMN_NAMES.join(', ')}`,
@@ -68,11 +73,13 @@ export function addReconcile(costs: Command, io: Io): void {
       'after',
       `
 Days are of UTC. The exports of OpenAI (costs, completions usage) and Anthropic (costs, usage) are known by their
-columns; of any other, name them.
+columns; of any other, name them. A key is a credential that keygate holds at the provider: its own of keygate.yaml, or
+a project's own. Without --key, all keys are compared together.
 
 Examples:
   keygate costs reconcile --provider openai --file cost_2026-11.csv
   keygate costs reconcile --provider openai --file cost.csv --provider-account proj_gateway
+  keygate costs reconcile --provider openai --file cost.csv --key openai=key_1 --key "openai/Search team=key_2"
   keygate costs reconcile --provider openai --api https://api.openai.com/v1 --admin-key env:OPENAI_BILLING_KEY
   keygate costs reconcile --provider other --file bill.csv --column date=Day --column "cost=Amount (USD)"`,
     )
@@ -81,8 +88,11 @@ Examples:
       const options = command.optsWithGlobals<Options>();
       // The reader of CSV is only of use here.
       const { reconcile } = await import('../spend/reports/reconcile.ts');
-      const provider = await providerDays(io, options);
-      const ledger = await fetchLedger(io, options.provider, provider);
+      const names = await keyNames(io, options.provider, options.key ?? []);
+      const rows = await providerDays(io, options);
+      if (names === null) tellKeys(io, rows);
+      const provider = withKeyNames(rows, names);
+      const ledger = await fetchLedger(io, options.provider, rangeOf(io, options, rows), names);
       print(io, options, reconcile(ledger, provider, options.tolerance / 100));
     });
 }
@@ -100,11 +110,9 @@ async function providerDays(io: Io, options: Options): Promise<ProviderDay[]> {
   const { readProviderApi } = await import('../spend/reports/provider-api.ts');
   const base = serverUrl(options.api ?? '', '--api');
   const server = new Server(base, secretBehind(io, options.adminKey));
-  const today = Math.floor(io.now() / (DAY * 1000)) * DAY;
   return await readProviderApi((path) => server.get(`/v1${path}`, z.unknown()), {
-    startTime: today - options.days * DAY,
-    endTime: today,
-    projects: options.providerAccount ?? [],
+    ...wholeDays(io, options),
+    accounts: options.providerAccount ?? [],
   });
 }
 
@@ -149,8 +157,14 @@ function readFile(io: Io, path: string): string {
   }
 }
 
-/** The ledger of every day of the export. */
-async function fetchLedger(io: Io, name: string, provider: readonly ProviderDay[]): Promise<LedgerDay[]> {
+function wholeDays(io: Io, { days }: Options): { readonly startTime: number; readonly endTime: number } {
+  const today = Math.floor(io.now() / (DAY * 1000)) * DAY;
+  return { startTime: today - days * DAY, endTime: today };
+}
+
+/** The days to compare, in Unix seconds: those that the API was asked for, or every day of the export. */
+function rangeOf(io: Io, options: Options, provider: readonly ProviderDay[]) {
+  if (options.file === undefined) return wholeDays(io, options);
   const days = provider.map(({ day }) => day).sort();
   const [first, last] = [days[0], days.at(-1)];
   if (first === undefined || last === undefined)
@@ -162,34 +176,20 @@ async function fetchLedger(io: Io, name: string, provider: readonly ProviderDay[
       EXIT.usage,
       `The export covers more than ${MOST_DAYS} days: compare a part at a time.`,
     );
-  const buckets = await fetchBuckets(adminServer(io), '/v1/keygate/usage', {
-    startTime,
-    endTime,
-    width: '1d',
-    groups: ['model'],
-    filters: { 'providers[]': name },
-  });
-  if (buckets.every(({ results }) => results.length === 0)) {
-    io.err(
-      `keygate has no calls of a provider called "${name}" on these days: is that its name in keygate.yaml?\n`,
-    );
-  }
-  return buckets.flatMap(ledgerDays);
+  return { startTime, endTime };
 }
 
-function ledgerDays(bucket: Bucket): LedgerDay[] {
-  return bucket.results.map((result) => ({
-    day: timeText(bucket.start_time, false),
-    model: result.model ?? '',
-    nano: nanoOf(result.cost.amount),
-    requests: result.num_requests,
-    input: result.input_tokens,
-    output: result.output_tokens,
-    unpriced: result.num_unpriced_requests,
-    cut: result.num_cut_requests,
-    counted: result.num_counted_requests,
-    failed: result.num_failed_requests,
-  }));
+/** Which keys the provider has, for whoever wants them told apart and does not know their ids. */
+function tellKeys(io: Io, provider: readonly ProviderDay[]): void {
+  const costs = new Map<string, bigint>();
+  for (const { key, nano } of provider) if (key !== '') costs.set(key, (costs.get(key) ?? 0n) + (nano ?? 0n));
+  if (costs.size < 2) return;
+  const dearest = [...costs].sort(([, a], [, b]) => (a < b ? 1 : -1)).slice(0, SHOWN_KEYS);
+  const shown = dearest.map(([key, nano]) => `${key} (${money(nano)})`).join(', ');
+  const rest = costs.size > SHOWN_KEYS ? `, and ${costs.size - SHOWN_KEYS} more` : '';
+  io.err(
+    `The provider has ${costs.size} keys here: ${shown}${rest}. They are compared together; --key tells them apart.\n`,
+  );
 }
 
 function print(io: Io, options: Options, found: Reconciliation): void {
@@ -199,6 +199,7 @@ function print(io: Io, options: Options, found: Reconciliation): void {
       [
         'day',
         'model',
+        'key',
         'ledger_usd',
         'provider_usd',
         'ledger_input_tokens',
@@ -209,6 +210,7 @@ function print(io: Io, options: Options, found: Reconciliation): void {
       ...found.differences.map((each) => [
         each.day,
         each.model,
+        each.key,
         dollarText(each.ledger?.nano ?? 0n),
         each.provider?.nano == null ? '' : dollarText(each.provider.nano),
         each.ledger?.input ?? 0,
@@ -221,14 +223,20 @@ function print(io: Io, options: Options, found: Reconciliation): void {
   if (found.differences.length > 0) {
     printTable(
       io,
-      ['DAY', 'MODEL', 'HERE', 'PROVIDER', 'DIFFERENCE', 'LIKELY CAUSE'],
-      found.differences.map((each) => [each.day, each.model, ...sides(each), each.because]),
+      ['DAY', 'MODEL', ...(options.key ? ['KEY'] : []), 'HERE', 'PROVIDER', 'DIFFERENCE', 'LIKELY CAUSE'],
+      found.differences.map((each) => [
+        each.day,
+        each.model,
+        ...(options.key ? [each.key] : []),
+        ...sides(each),
+        each.because,
+      ]),
     );
     io.out('\n');
   }
   const { differences, agreed } = found;
   io.out(
-    `${agreed} of ${agreed + differences.length} days of models agree within ${options.tolerance} %. ` +
+    `${agreed} of ${agreed + differences.length} days of ${options.key ? 'keys and models' : 'models'} agree within ${options.tolerance} %. ` +
       `Here ${money(found.ledgerNano)}, provider ${money(found.providerNano)}.\n`,
   );
 }
@@ -254,9 +262,10 @@ function jsonOf(found: Reconciliation): unknown {
     agreed: found.agreed,
     ledger_usd: dollarText(found.ledgerNano),
     provider_usd: dollarText(found.providerNano),
-    differences: found.differences.map(({ day, model, ledger, provider, nano, cause, because }) => ({
+    differences: found.differences.map(({ day, model, key, ledger, provider, nano, cause, because }) => ({
       day,
       model,
+      key,
       difference_usd: nano === null ? null : dollarText(nano),
       cause,
       because,

@@ -261,6 +261,21 @@ describe('keygate costs reconcile', () => {
     expect(JSON.parse(out)).toMatchObject({ agreed: 2, provider_usd: '1.000000000' });
   });
 
+  test('--key compares each key, by the column of keys', async () => {
+    serve(ledger.slice(0, 1));
+    const csv =
+      'date,model,cost,api_key_id\n2026-11-21,gpt-5,0.6,key_old\n2026-11-21,gpt-5,0.4,key_new\n2026-11-21,gpt-5,9,key_x';
+    const keys = ['--key', 'openai=key_old', '--key', 'openai=key_new'];
+    const { out } = await reconcile(csv, ...keys);
+    expect(out).toMatch(/DAY +MODEL +KEY +HERE/);
+    expect(out).toMatch(/gpt-5 +key_x +\$9\.00 +\$9\.00 +Nothing of it went through keygate/);
+    expect(out).toMatch(/1 of 3 days of keys and models agree/);
+    expect((await reconcile('date,model,cost\n2026-11-21,gpt-5,1', ...keys)).err).toMatch(/name no keys/);
+    expect((await reconcile(csv, '--key', 'other=key_x')).err).toMatch(/name it with --provider too/);
+    expect((await reconcile(csv, '--key', 'openai')).err).toMatch(/PROVIDER=ID/);
+    expect((await reconcile(csv)).err).toMatch(/has 3 keys here: key_x \(\$9\.00\)/);
+  });
+
   test('a column of another name is named; one that is not there is told with those that are', async () => {
     serve(ledger.slice(0, 1));
     const csv = 'Day,What,Amount (EUR)\n2026-11-21,gpt-5,1.00\n2026-11-21,o9,0';
@@ -268,7 +283,7 @@ describe('keygate costs reconcile', () => {
     expect(refused.code).toBe(78);
     expect(refused.err).toMatch(/no column that is known as a model.*Day, What, Amount \(EUR\)/);
     const named = await reconcile(csv, '--column', 'model=What', '--column', 'cost=Amount (EUR)', '--csv');
-    expect(named.out).toMatch(/^day,model,ledger_usd/);
+    expect(named.out).toMatch(/^day,model,key,ledger_usd/);
     expect((await reconcile(csv, '--column', 'model=Which')).err).toMatch(/no column "Which"/);
     expect((await reconcile(csv, '--column', 'colour=x')).code).toBe(2);
   });

@@ -8,6 +8,7 @@ function ours(fields: Partial<LedgerDay>): LedgerDay {
   return {
     day: '2026-11-21',
     model: 'm',
+    key: '',
     nano: 0n,
     requests: 0,
     input: 0,
@@ -24,6 +25,7 @@ function theirs(fields: Partial<ProviderDay>): ProviderDay {
   return {
     day: '2026-11-21',
     model: 'm',
+    key: '',
     nano: null,
     requests: null,
     input: null,
@@ -104,6 +106,29 @@ describe('reconciliation', () => {
     expect(causes(ledger, [theirs({ nano: DOLLAR })])).toEqual(['22 not_in_export']);
   });
 
+  it('compares each key on its own, and knows what another key has instead', () => {
+    const dollars = (key: string, amount: bigint) => ({ key, nano: amount * DOLLAR });
+    expect(
+      causes(
+        [ours(dollars('a', 1n)), ours(dollars('b', 2n))],
+        [theirs(dollars('b', 2n)), theirs(dollars('a', 1n))],
+      ),
+    ).toEqual([]);
+    expect(causes([ours(dollars('a', 3n))], [theirs(dollars('a', 1n)), theirs(dollars('b', 2n))])).toEqual([
+      '21 other_key',
+      '21 other_key',
+    ]);
+    expect(causes([ours(dollars('a', 3n))], [theirs(dollars('a', 3n)), theirs(dollars('b', 2n))])).toEqual([
+      '21 provider_only',
+    ]);
+  });
+
+  it('adds up what several providers here have of one day, model and key', () => {
+    const half = { nano: DOLLAR, requests: 2, input: 10, output: 3 };
+    const whole = { nano: 2n * DOLLAR, requests: 4, input: 20, output: 6 };
+    expect(causes([ours(half), ours(half)], [theirs(whole)])).toEqual([]);
+  });
+
   it('takes a refused call for none where the provider counts only served ones', () => {
     expect(
       causes([ours({ requests: 10, failed: 4, input: 5 })], [theirs({ requests: 6, input: 5 })]),
@@ -133,6 +158,7 @@ describe('an export', () => {
       {
         day: '2025-11-21',
         model: 'gpt-5',
+        key: '',
         nano: 1_000_623_456_789n,
         requests: null,
         input: null,
@@ -142,6 +168,7 @@ describe('an export', () => {
       {
         day: '2025-11-22',
         model: 'gpt-5',
+        key: '',
         nano: 100n,
         requests: null,
         input: null,

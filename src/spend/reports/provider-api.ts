@@ -1,9 +1,10 @@
 // A provider's own costs and usage, asked of its API as OpenAI publishes it (`/organization/costs`,
-// `/organization/usage/completions`): by day, costs by line item and tokens by model, page after page.
+// `/organization/usage/completions`): by day and API key, costs by line item and tokens by
+// model, page after page.
 
 import { z } from 'zod';
 import { SetupError } from '../../platform/errors.ts';
-import { modelOf } from './provider-export.ts';
+import { type DaySums, dayIn, modelOf } from './provider-export.ts';
 import type { ProviderDay } from './reconcile.ts';
 
 /** Buckets of a day that one page may have, by the published description. */
@@ -12,8 +13,10 @@ const USAGE_LIMIT = 31;
 const MOST_PAGES = 200;
 
 const Amount = z.object({ value: z.coerce.number() });
-const CostResult = z.object({ amount: Amount, line_item: z.string().nullish() });
-const UsageResult = z.object({
+/** Whose the provider's key is: its own ids, null where a result is of no key. */
+const Who = z.object({ api_key_id: z.string().nullish(), project_id: z.string().nullish() });
+const CostResult = Who.extend({ amount: Amount, line_item: z.string().nullish() });
+const UsageResult = Who.extend({
   model: z.string().nullish(),
   input_tokens: z.number(),
   output_tokens: z.number(),
@@ -30,8 +33,8 @@ export interface ApiRange {
   /** Unix seconds, the beginnings of days of UTC; the end is not in it. */
   readonly startTime: number;
   readonly endTime: number;
-  /** Only of these projects of the provider's. */
-  readonly projects: readonly string[];
+  /** Only of these keys or projects of the provider's; empty: of all. */
+  readonly accounts: readonly string[];
 }
 
 /** @param get one answer of the API by its path below /v1, or what it rejects with */
@@ -39,34 +42,35 @@ export async function readProviderApi(
   get: (path: string) => Promise<unknown>,
   range: ApiRange,
 ): Promise<ProviderDay[]> {
-  const days = new Map<string, { -readonly [K in keyof ProviderDay]: ProviderDay[K] }>();
-  const at = (seconds: number, model: string) => {
-    const day = new Date(seconds * 1000).toISOString().slice(0, 10);
-    const found = days.get(`${day} ${model}`);
-    if (found !== undefined) return found;
-    const fresh = {
-      day,
-      model,
-      nano: null,
-      requests: null,
-      input: null,
-      output: null,
-      accounts: range.projects,
-    };
-    days.set(`${day} ${model}`, fresh);
-    return fresh as { -readonly [K in keyof ProviderDay]: ProviderDay[K] };
+  const days: DaySums = new Map();
+  const wanted = new Set(range.accounts);
+  /** The sums that a result belongs to; null: it is of a key or project that was not asked for. */
+  const sumsOf = (start: number, model: string, { api_key_id, project_id }: z.infer<typeof Who>) => {
+    const named = [project_id ?? '', api_key_id ?? ''].filter((account) => account !== '');
+    if (wanted.size > 0 && !named.some((account) => wanted.has(account))) return null;
+    const sums = dayIn(days, new Date(start * 1000).toISOString().slice(0, 10), model, api_key_id ?? '');
+    sums.accounts = [...new Set([...sums.accounts, ...named])];
+    return sums;
   };
+  let known = false;
   for await (const { start, result } of buckets(get, 'costs', 'line_item', COSTS_LIMIT, CostResult, range)) {
-    const sums = at(start, modelOf('', result.line_item ?? ''));
-    sums.nano = (sums.nano ?? 0n) + BigInt(Math.round(result.amount.value * 1e9));
+    known = true;
+    const sums = sumsOf(start, modelOf('', result.line_item ?? ''), result);
+    if (sums) sums.nano = (sums.nano ?? 0n) + BigInt(Math.round(result.amount.value * 1e9));
   }
   const usage = buckets(get, 'usage/completions', 'model', USAGE_LIMIT, UsageResult, range);
   for await (const { start, result } of usage) {
-    const sums = at(start, result.model ?? '(none)');
+    known = true;
+    const sums = sumsOf(start, result.model ?? '(none)', result);
+    if (sums === null) continue;
     sums.requests = (sums.requests ?? 0) + result.num_model_requests;
     sums.input = (sums.input ?? 0) + result.input_tokens;
     sums.output = (sums.output ?? 0) + result.output_tokens;
   }
+  if (known && days.size === 0)
+    throw new SetupError(
+      'The provider has nothing of the keys or projects that were named: check their ids.',
+    );
   return [...days.values()];
 }
 
@@ -76,7 +80,7 @@ async function* buckets<R extends z.ZodType>(
   group: string,
   limit: number,
   result: R,
-  { startTime, endTime, projects }: ApiRange,
+  { startTime, endTime }: ApiRange,
 ): AsyncGenerator<{ start: number; result: z.infer<R> }> {
   const query = new URLSearchParams({
     start_time: String(startTime),
@@ -84,8 +88,7 @@ async function* buckets<R extends z.ZodType>(
     bucket_width: '1d',
     limit: String(limit),
   });
-  query.append('group_by[]', group);
-  for (const project of projects) query.append('project_ids[]', project);
+  for (const by of [group, 'api_key_id', 'project_id']) query.append('group_by[]', by);
   for (let pages = 0; pages < MOST_PAGES; pages++) {
     const parsed = page(result).safeParse(await get(`/organization/${report}?${query}`));
     if (!parsed.success)

@@ -1,4 +1,5 @@
-// A provider's exported costs or usage, as CSV: which of its columns say what, and its rows by day and model.
+// A provider's exported costs or usage, as CSV: which of its columns say what, and its rows by day, model and
+// key.
 //
 // Providers name their columns each in their own way and change them; the known names are below, and `columns` names
 // others. A row without an amount or a date that can be read is refused with its number, because a total with holes
@@ -68,7 +69,7 @@ export function readExport(text: string, name: string, options: ExportOptions = 
     at.input === undefined ? INPUT_PARTS.map((part) => head.findIndex((cell) => plain(cell) === part)) : [];
   const inputParts = parts.filter((index) => index >= 0);
   const wanted = new Set(options.accounts ?? []);
-  const days = new Map<string, Mutable<ProviderDay>>();
+  const days: DaySums = new Map();
   let known = false;
   for (const [index, row] of rows.entries()) {
     if (index === 0 || row.every((cell) => cell.trim() === '')) continue;
@@ -88,17 +89,7 @@ export function readExport(text: string, name: string, options: ExportOptions = 
       inputParts.length > 0
         ? inputParts.reduce((sum, part) => sum + (countOf(cell(part)) ?? 0), 0)
         : number(at.input);
-    const key = `${day} ${model}`;
-    const sums = days.get(key) ?? {
-      day,
-      model,
-      nano: null,
-      requests: null,
-      input: null,
-      output: null,
-      accounts: [],
-    };
-    days.set(key, sums);
+    const sums = dayIn(days, day, model, cell(at.key));
     if (amount !== null) sums.nano = (sums.nano ?? 0n) + amount;
     sums.requests = plus(sums.requests, number(at.requests));
     sums.input = plus(sums.input, input);
@@ -110,7 +101,17 @@ export function readExport(text: string, name: string, options: ExportOptions = 
   return [...days.values()];
 }
 
-type Mutable<T> = { -readonly [K in keyof T]: T[K] };
+/** Rows as they are added up. */
+export type DaySums = Map<string, { -readonly [K in keyof ProviderDay]: ProviderDay[K] }>;
+
+/** The sums of a day, model and key of the provider's; new ones say nothing. */
+export function dayIn(days: DaySums, day: string, model: string, key: string) {
+  const place = `${day}\0${model}\0${key}`;
+  const none = { nano: null, requests: null, input: null, output: null, accounts: [] };
+  const sums = days.get(place) ?? { day, model, key, ...none };
+  days.set(place, sums);
+  return sums;
+}
 
 function parseCsv(text: string, name: string): string[][] {
   try {

@@ -1,16 +1,18 @@
-// Reconciliation: the ledger beside what a provider says it billed, by day and model. Every difference is listed with
-// its likely cause; what agrees within the tolerance is only counted.
+// Reconciliation: the ledger beside what a provider says it billed, by day, model and key. Every difference is listed
+// with its likely cause; what agrees within the tolerance is only counted.
 //
 // A cause is a reading of the numbers, not a proof, so each is worded as what it rests on. The first that fits is
 // named, the surest first: no price here; days that are not of UTC (the same sums, shifted to the day beside); calls
-// that never went through keygate; calls that keygate counted itself because the provider's counts did not reach it
+// under another key (the sums of all keys agree); calls that never went through keygate; calls that keygate counted itself because the provider's counts did not reach it
 // (no usage in the stream, or the stream was cut); other prices for the same tokens.
 
-/** What one side says of one model on one day. Null: it does not say. */
+/** What one side says of one model and key on one day. Null: it does not say. */
 export interface DayOfModel {
   /** YYYY-MM-DD. */
   readonly day: string;
   readonly model: string;
+  /** The key at the provider, by the same name on both sides; empty: keys are not told apart. */
+  readonly key: string;
   readonly nano: bigint | null;
   readonly requests: number | null;
   readonly input: number | null;
@@ -37,6 +39,7 @@ export interface ProviderDay extends DayOfModel {
 export type Cause =
   | 'unpriced'
   | 'timezone'
+  | 'other_key'
   | 'provider_only'
   | 'not_in_export'
   | 'counted_here'
@@ -47,6 +50,7 @@ export type Cause =
 export interface Difference {
   readonly day: string;
   readonly model: string;
+  readonly key: string;
   readonly ledger: LedgerDay | null;
   readonly provider: ProviderDay | null;
   /** The provider's cost less the ledger's, in nano-dollars; null where the provider states none. */
@@ -56,7 +60,7 @@ export interface Difference {
 }
 
 export interface Reconciliation {
-  /** Pairs of day and model that agree. */
+  /** Days of a model and key that agree. */
   readonly agreed: number;
   readonly differences: readonly Difference[];
   readonly ledgerNano: bigint;
@@ -64,6 +68,9 @@ export interface Reconciliation {
 }
 
 interface Pair {
+  readonly day: string;
+  readonly model: string;
+  readonly key: string;
   readonly ledger: LedgerDay | null;
   readonly provider: ProviderDay | null;
 }
@@ -79,11 +86,16 @@ export function reconcile(
     provider.map(({ model }) => model),
   );
   const pairs = new Map<string, Pair>();
-  for (const row of ledger) pairs.set(key(row.day, row.model), { ledger: row, provider: null });
+  const pairOf = ({ day, key }: DayOfModel, model: string): Pair =>
+    pairs.get(placeOf(day, model, key)) ?? { day, model, key, ledger: null, provider: null };
+  const put = (pair: Pair) => pairs.set(placeOf(pair.day, pair.model, pair.key), pair);
+  for (const row of ledger) {
+    const pair = pairOf(row, row.model);
+    put({ ...pair, ledger: ledgerTogether(pair.ledger, row) });
+  }
   for (const row of provider) {
-    const at = key(row.day, names.get(row.model) ?? row.model);
-    const pair = pairs.get(at);
-    pairs.set(at, { ledger: pair?.ledger ?? null, provider: together(pair?.provider ?? null, row) });
+    const pair = pairOf(row, names.get(row.model) ?? row.model);
+    put({ ...pair, provider: together(pair.provider, row) });
   }
   const context = {
     pairs,
@@ -96,18 +108,16 @@ export function reconcile(
   };
   const differences: Difference[] = [];
   let agreed = 0;
-  for (const at of [...pairs.keys()].sort()) {
-    const pair = pairs.get(at);
-    if (pair === undefined) continue;
+  for (const [, pair] of [...pairs].sort(([a], [b]) => (a < b ? -1 : 1))) {
     if (agree(pair, tolerance)) agreed++;
-    else differences.push(differenceOf(at, pair, context));
+    else differences.push(differenceOf(pair, context));
   }
   const sum = (rows: readonly DayOfModel[]) => rows.reduce((total, { nano }) => total + (nano ?? 0n), 0n);
   return { agreed, differences, ledgerNano: sum(ledger), providerNano: sum(provider) };
 }
 
-function key(day: string, model: string): string {
-  return `${day} ${model}`;
+function placeOf(day: string, model: string, key: string): string {
+  return `${day}\0${model}\0${key}`;
 }
 
 /**
@@ -126,6 +136,21 @@ function matchModels(ours: readonly string[], theirs: readonly string[]): Map<st
     if (only !== undefined && others.length === 0) names.set(name, only);
   }
   return names;
+}
+
+function ledgerTogether(one: LedgerDay | null, other: LedgerDay): LedgerDay {
+  if (one === null) return other;
+  return {
+    ...other,
+    nano: one.nano + other.nano,
+    requests: one.requests + other.requests,
+    input: one.input + other.input,
+    output: one.output + other.output,
+    unpriced: one.unpriced + other.unpriced,
+    cut: one.cut + other.cut,
+    counted: one.counted + other.counted,
+    failed: one.failed + other.failed,
+  };
 }
 
 function together(one: ProviderDay | null, other: ProviderDay): ProviderDay {
@@ -180,29 +205,31 @@ interface Context {
   readonly last: string;
 }
 
-function differenceOf(at: string, pair: Pair, context: Context): Difference {
+function differenceOf(pair: Pair, context: Context): Difference {
   const { ledger, provider } = pair;
-  const [day = ''] = at.split(' ', 1);
-  const [cause, because] = causeOf(at, pair, context);
+  const [cause, because] = causeOf(pair, context);
   return {
-    day,
-    model: at.slice(day.length + 1),
-    ledger,
-    provider,
+    ...pair,
     nano: provider !== null && provider.nano === null ? null : (provider?.nano ?? 0n) - (ledger?.nano ?? 0n),
     cause,
     because,
   };
 }
 
-function causeOf(at: string, pair: Pair, context: Context): [Cause, string] {
+function causeOf(pair: Pair, context: Context): [Cause, string] {
   const { ledger, provider } = pair;
   const { tolerance } = context;
   if (ledger !== null && ledger.unpriced > 0 && !sameCost(pair, tolerance)) {
     return ['unpriced', `${ledger.unpriced} calls have no price here: give the model one.`];
   }
-  if (shifted(at, context)) {
+  if (shifted(pair, context)) {
     return ['timezone', 'With the day beside it the sums agree: the export’s days are not of UTC.'];
+  }
+  if (underOtherKey(pair, context)) {
+    return [
+      'other_key',
+      'With the other keys of the day the sums agree: a key was replaced or is a project’s own; name it with --key.',
+    ];
   }
   if (ledger === null) {
     const whose = provider?.accounts.length ? ` (${provider.accounts.join(', ')})` : '';
@@ -214,7 +241,7 @@ function causeOf(at: string, pair: Pair, context: Context): [Cause, string] {
   if (provider === null) {
     if (ledger.counted > 0 && ledger.counted + ledger.failed >= ledger.requests)
       return ['counted_here', 'keygate counted all of these calls itself; the provider bills none of them.'];
-    return ledger.day >= context.last
+    return context.last !== '' && ledger.day >= context.last
       ? ['not_in_export', 'The export ends on this day or before: take it again when the day is over.']
       : ['not_in_export', 'The export has no such model on this day: check that it is of the same account.'];
   }
@@ -265,27 +292,30 @@ function causeOfBoth(
 }
 
 /** Whether the difference of a day is made up by the day before or after it. */
-function shifted(at: string, { pairs, tolerance }: Context): boolean {
-  const [day = ''] = at.split(' ', 1);
-  const model = at.slice(day.length + 1);
+function shifted(here: Pair, { pairs, tolerance }: Context): boolean {
   return [-1, 1].some((step) => {
-    const beside = pairs.get(key(dayAfter(day, step), model));
-    const here = pairs.get(at);
-    if (beside === undefined || here === undefined || agree(beside, tolerance)) return false;
+    const beside = pairs.get(placeOf(dayAfter(here.day, step), here.model, here.key));
+    if (beside === undefined || agree(beside, tolerance)) return false;
     return agreeTogether([here, beside], tolerance);
   });
 }
 
-function agreeTogether(both: readonly Pair[], tolerance: number): boolean {
+/** Whether the difference of a key is made up by other keys that day. */
+function underOtherKey({ day, model }: Pair, { pairs, tolerance }: Context): boolean {
+  const all = [...pairs.values()].filter((pair) => pair.day === day && pair.model === model);
+  return all.length > 1 && agreeTogether(all, tolerance);
+}
+
+function agreeTogether(pairs: readonly Pair[], tolerance: number): boolean {
   let [ours, theirs, ourTokens, theirTokens] = [0, 0, 0, 0];
-  for (const { ledger, provider } of both) {
+  for (const { ledger, provider } of pairs) {
     ours += Number(ledger?.nano ?? 0n);
     theirs += Number(provider?.nano ?? 0n);
     ourTokens += (ledger?.input ?? 0) + (ledger?.output ?? 0);
     theirTokens += (provider?.input ?? 0) + (provider?.output ?? 0);
   }
-  const costs = both.some(({ provider }) => provider !== null && provider.nano !== null);
-  const tokens = both.some(({ provider }) => provider !== null && provider.input !== null);
+  const costs = pairs.some(({ provider }) => provider !== null && provider.nano !== null);
+  const tokens = pairs.some(({ provider }) => provider !== null && provider.input !== null);
   if (!costs && !tokens) return false;
   return (
     (!costs || close(ours, theirs, tolerance, NOTHING_NANO)) &&
