@@ -104,6 +104,11 @@ describe('reconciliation', () => {
   it('knows a day that the export does not have yet', () => {
     const ledger = [ours({ nano: DOLLAR }), ours({ day: '2026-11-22', nano: DOLLAR })];
     expect(causes(ledger, [theirs({ nano: DOLLAR })])).toEqual(['22 not_in_export']);
+    const { differences } = reconcile(ledger, [], 0.005);
+    expect(differences).toMatchObject([
+      { cause: 'not_in_export', because: expect.stringContaining('the same account') },
+      { cause: 'not_in_export', because: expect.stringContaining('the same account') },
+    ]);
   });
 
   it('compares each key on its own, and knows what another key has instead', () => {
