@@ -153,13 +153,15 @@ describe('keygate login', () => {
     });
     expect(invited.status).toBe(200);
     expect((await run(['login'], 'invited')).out).toMatch(/^Signed in as invited@example.com/);
-    // A reader sees groups and roles, and nothing of the projects that it is not in.
+    // A reader sees groups and roles, and of the projects those that it is in: the default one, if the invite names none.
     expect((await run(['whoami'])).out).toMatch(/As\s+invited@example.com/);
     const { value } = JSON.parse(readFileSync(join(home, '.config', 'keygate', 'sessions.json'), 'utf8'))[
       server.url
     ];
     expect((await server.request('/v1/organization/groups', { key: value })).status).toBe(200);
-    expect(String((await run(['projects', 'list'])).error)).toMatch(/\(403/);
+    const projects = await server.request('/v1/organization/projects', { key: value });
+    expect(await projects.json()).toMatchObject({ data: [{ id: server.projectId }] });
+    expect((await server.request('/v1/organization/admin_api_keys', { key: value })).status).toBe(403);
     const users = await server.admin('GET', '/v1/organization/users');
     expect(JSON.stringify(users.body)).toContain('"name":"Ina"');
     expect((await run(['logout'])).error).toBeNull();

@@ -4,7 +4,6 @@
 
 import { X509Certificate } from 'node:crypto';
 import type { ClientCertificate } from './client-certificate.ts';
-import { leadsTo } from './path.ts';
 
 const REMEMBERED_MAX = 2_000;
 const REMEMBERED_MS = 3_600_000;
@@ -44,6 +43,8 @@ export class Trust {
   }
 
   async #look(presented: ClientCertificate, nowMs: number): Promise<boolean> {
+    // What reads certificates is large, and loaded where somebody presents one.
+    const { leadsTo } = await import('./path.ts');
     const accepted = await leadsTo(presented.chain, this.#anchors, nowMs);
     if (this.#found.size >= REMEMBERED_MAX) this.#found.clear();
     const until = Math.min(

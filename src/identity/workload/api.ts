@@ -87,7 +87,7 @@ function providersApi({ store, clock, outgoing }: WorkloadDeps, { admin }: Authe
     }),
     async (c) => {
       const { attribute_transformations: transformations, verification, ...order } = c.req.valid('json');
-      checkTransformations(transformations);
+      await checkTransformations(transformations);
       const checked = checkedVerification(verification, order.issuer, outgoing);
       const by = attribution(c, clock);
       const provider = await store.write((tx) =>
@@ -123,7 +123,7 @@ function providersApi({ store, clock, outgoing }: WorkloadDeps, { admin }: Authe
     async (c) => {
       const { workload_identity_provider_id: id } = c.req.valid('param');
       const { attribute_transformations: transformations, verification, ...rest } = c.req.valid('json') ?? {};
-      if (transformations) checkTransformations(transformations);
+      if (transformations) await checkTransformations(transformations);
       const by = attribution(c, clock);
       const provider = await store.write(async (tx) => {
         const found = await getProvider(tx, by.organizationId, id, 'oidc');

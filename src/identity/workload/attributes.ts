@@ -9,7 +9,6 @@ import { type CelInput, celEnv, isCelError, parse, plan } from '@bufbuild/cel';
 import { strings } from '@bufbuild/cel/ext';
 import { DERIVED, type Transformation } from './model.ts';
 
-export const EXPRESSION_MAX = 4096;
 /** Nothing a claim or an expression comes to is longer. */
 const VALUE_MAX = 4096;
 

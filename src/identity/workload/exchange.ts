@@ -14,11 +14,9 @@ import type { Confirmation } from '../../keys/model.ts';
 import type { Clock } from '../../platform/clock.ts';
 import type { OrganizationId, ProjectId } from '../../platform/ids.ts';
 import type { Store, Tx } from '../../store/store.ts';
-import { claimsOf } from '../certificates/claims.ts';
 import type { ClientCertificate } from '../certificates/client-certificate.ts';
 import { acceptedBy } from '../proof/prove.ts';
 import type { AccessTokens, MintedToken } from '../tokens/access-tokens.ts';
-import { attributesOf } from './attributes.ts';
 import { type IssuerKeys, KeysUnavailable } from './issuer-keys.ts';
 import { matches } from './model.ts';
 import { matchersOf, transformationsOf } from './objects.ts';
@@ -84,6 +82,8 @@ export class Exchange {
       const rules = await this.#rules(provider.id, request.serviceAccountId);
       if (rules.length === 0) throw new SubjectTokenRefused('no_rule_for_service_account');
       const proven = await this.#proven(request, provider);
+      // CEL is large, and loaded with the first exchange.
+      const { attributesOf } = await import('./attributes.ts');
       const attributes = attributesOf(proven.claims, transformationsOf(provider));
       const { proof } = request;
       const trusting = proof.type === 'oidc' ? rules : await this.#trusting(rules, proof.certificate);
@@ -195,7 +195,9 @@ export class Exchange {
 }
 
 /** The token is bound to the certificate that it was given for. */
-function certificateProof(certificate: ClientCertificate, provider: Provider): Proven {
+async function certificateProof(certificate: ClientCertificate, provider: Provider): Promise<Proven> {
+  const { claimsOf } = await import('../certificates/claims.ts');
+  const { attributesOf } = await import('./attributes.ts');
   const read = claimsOf(certificate);
   if (read === null) throw new SubjectTokenRefused('certificate_cannot_be_read');
   const subject = attributesOf(read.claims, transformationsOf(provider)).get('openai.subject');

@@ -126,7 +126,7 @@ export function ownProvidersApi({ store, clock }: ControlPlaneDeps, { admin }: A
     }),
     async (c) => {
       const { attribute_transformations: transformations, ...order } = c.req.valid('json');
-      checkTransformations(transformations);
+      await checkTransformations(transformations);
       assertSubject(transformations);
       const by = attribution(c, clock);
       const provider = await store.write((tx) =>
@@ -169,7 +169,7 @@ export function ownProvidersApi({ store, clock }: ControlPlaneDeps, { admin }: A
       const { workload_identity_provider_id: id } = c.req.valid('param');
       const body = c.req.valid('json');
       const { attribute_transformations: transformations } = body;
-      if (transformations) checkTransformations(transformations);
+      if (transformations) await checkTransformations(transformations);
       const by = attribution(c, clock);
       const provider = await store.write(async (tx) => {
         const found = await getProvider(tx, by.organizationId, id);

@@ -13,6 +13,8 @@ import { ApiError } from '../../platform/errors.ts';
 export const PROVIDERS_MAX = 50;
 export const RULES_MAX = 50;
 export const TRANSFORMATIONS_MAX = 20;
+/** Characters of one CEL expression. */
+export const EXPRESSION_MAX = 4096;
 export const MATCHERS_MAX = 20;
 /** The longest life of an access token, in seconds: the platform's SDK takes no longer one. */
 export const TOKEN_SECONDS_MAX = 3600;

@@ -6,10 +6,10 @@ import { invalidParameter } from '../../access/validation.ts';
 import { ScopesSchema } from '../../keys/objects.ts';
 import { parseList } from '../../keys/rows.ts';
 import type { Outgoing } from '../../platform/outgoing.ts';
-import { EXPRESSION_MAX, expressionFlaw } from './attributes.ts';
 import { uploadedKeys } from './jwks.ts';
 import {
   DERIVED,
+  EXPRESSION_MAX,
   MATCHERS_MAX,
   TRANSFORMATIONS_MAX,
   type Transformation,
@@ -121,7 +121,8 @@ export function transformationsOf(provider: Pick<Provider, 'transformations'>): 
 }
 
 /** Throws a 400 for a name that is derived twice, or an expression that is none. */
-export function checkTransformations(transformations: readonly Transformation[]): void {
+export async function checkTransformations(transformations: readonly Transformation[]): Promise<void> {
+  const { expressionFlaw } = await import('./attributes.ts');
   const names = new Set<string>();
   for (const [at, { attribute, expression }] of transformations.entries()) {
     const param = `attribute_transformations[${at}]`;
