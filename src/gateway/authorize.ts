@@ -12,7 +12,7 @@ import type { PromptLog } from '../prompts/log.ts';
 import type { OwnedObjects } from '../upstreams/objects.ts';
 import type { Route, Routes } from '../upstreams/routes.ts';
 import type { Call, ProjectPrincipal } from './call.ts';
-import { hold, mayName, toolDenied } from './controls.ts';
+import { hold, mayName, modelDenied, toolDenied } from './controls.ts';
 import type { Operation } from './operations.ts';
 import { alwaysSearches } from './tools.ts';
 import { LATER, type Resume, type Verdict } from './verdict.ts';
@@ -144,13 +144,6 @@ function wrongEnvironment({ id, environment }: ProjectState, model: string): Api
     `Project \`${id}\` is a ${environment} project, and model \`${model}\` is kept for projects of other environments.`,
     { code: 'environment_not_allowed', param: 'model' },
   );
-}
-
-/** The platform's refusal of a model that a project may not use. */
-export function modelDenied(projectId: string, model: string): ApiError {
-  return new ApiError(403, `Project \`${projectId}\` does not have access to model \`${model}\``, {
-    code: 'model_not_found',
-  });
 }
 
 export function unknownModel(model: string, routes: Routes): ApiError {

@@ -9,7 +9,6 @@ import type { Controls, ModelRule, Retention, TierRule } from '../controls/contr
 import type { Pseudonyms } from '../controls/pseudonyms.ts';
 import { ApiError } from '../platform/errors.ts';
 import { ObjectScan } from '../platform/json-scan.ts';
-import { modelDenied } from './authorize.ts';
 import type { Call, ProjectPrincipal } from './call.ts';
 import { toolsAsked } from './tools.ts';
 
@@ -202,4 +201,11 @@ function readTwoWays(): ApiError {
     400,
     'The JSON body names a member twice, or spells a name with escapes: it could be read in two ways.',
   );
+}
+
+/** The platform's refusal of a model that a project may not use. */
+export function modelDenied(projectId: string, model: string): ApiError {
+  return new ApiError(403, `Project \`${projectId}\` does not have access to model \`${model}\``, {
+    code: 'model_not_found',
+  });
 }
