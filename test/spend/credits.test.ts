@@ -106,7 +106,9 @@ describe('a prepaid organization', () => {
       ),
     });
     expect((await ask()).headers.get('x-should-retry')).toBe('false');
-    await expect.poll(() => admin('GET', '')).toMatchObject({ billing: 'prepaid', available: '0.01' });
+    await expect
+      .poll(() => admin('GET', ''), { timeout: 5_000 })
+      .toMatchObject({ billing: 'prepaid', available: '0.01' });
     await admin('POST', '/grants', { amount: 1 });
     // At the latest half a second after the last refusal.
     await expect.poll(async () => (await ask()).status).toBe(200);
