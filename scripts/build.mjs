@@ -1,5 +1,5 @@
-// Compiles src/ into dist/: `npm run build`. The new dist/ is made beside the old one and put in its place only when
-// it is complete, so that a build which fails or is cut off leaves what ran before.
+// Bundles src/ into dist/: `npm run build`. The new dist/ is made beside the old one and put in its place only when it
+// is complete, so that a build which fails or is cut off leaves what ran before. Types are checked by `npm run verify`.
 
 import {
   chmodSync,
@@ -20,15 +20,15 @@ const DIST = join(ROOT, 'dist');
 const STAMP = '.built';
 const COMMAND = join(BIN, 'keygate');
 
-/** Whether dist/ was compiled from the sources as they are. */
+/** Whether dist/ was made from the sources as they are. */
 export function isBuilt() {
   const stamp = statSync(join(DIST, STAMP), { throwIfNoEntry: false });
   const sources = newest(
     'src',
+    'scripts',
     'package.json',
     'package-lock.json',
     'tsconfig.json',
-    'tsconfig.build.json',
     'tsconfig.client.json',
   );
   return stamp !== undefined && stamp.mtimeMs >= sources && existsSync(COMMAND);
@@ -39,13 +39,14 @@ export async function build() {
   const fresh = join(ROOT, '.cache', `dist-${process.pid}`);
   rmSync(fresh, { recursive: true, force: true });
   mkdirSync(fresh, { recursive: true });
-  const tsc = join(BIN, 'tsc');
   // What other programs import (package.json, exports) comes with its types; the rest is a command.
-  for (const project of ['tsconfig.build.json', 'tsconfig.client.json']) {
-    const code = await run(nodeBinary(), [tsc, '-p', project, '--outDir', fresh]);
-    if (code === 0) continue;
+  const types = [join(BIN, 'tsc'), '-p', 'tsconfig.client.json', '--outDir', fresh];
+  const steps = [[join(ROOT, 'scripts', 'bundle.mjs'), fresh], types];
+  const codes = await Promise.all(steps.map((args) => run(nodeBinary(), args)));
+  const failed = codes.find((code) => code !== 0);
+  if (failed !== undefined) {
     rmSync(fresh, { recursive: true, force: true });
-    throw new Sentence(`The build failed (${code}): see above.`);
+    throw new Sentence(`The build failed (${failed}): see above.`);
   }
   chmodSync(join(fresh, 'cli', 'keygate.js'), 0o755);
   writeFileSync(join(fresh, STAMP), '');

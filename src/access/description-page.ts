@@ -69,7 +69,7 @@ ${[...groups].map(([tag, routes]) => contents(tag, routes))}
 </nav>
 <main>
 <h1>${info.title}</h1>
-<p>${info.description} Send an admin key: <code>Authorization: Bearer sk-admin-…</code>. The same as an
+<p>${info.description} Send an admin key: <code>Authorization: Bearer sk-admin-&hellip;</code>. The same as an
 <a href="openapi.json">OpenAPI 3.1 document</a>.</p>
 <p>A refusal has the shape <code>{"error": {"message", "type", "param", "code"}}</code>: 400 names the field in
 <code>param</code>, 401 is a key that will not do, 403 a valid key without the right, 404 an object that is not in this

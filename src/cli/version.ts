@@ -1,17 +1,12 @@
-// `keygate version`, and the version itself, read from the package that this file is in.
+// `keygate version`, and the version itself, which is the package's.
 
-import { readFileSync } from 'node:fs';
 import type { Command } from 'commander';
-import { z } from 'zod';
+import manifest from '../../package.json' with { type: 'json' };
 import type { Io } from './io.ts';
 import { printJson } from './print.ts';
 
-const Package = z.object({ version: z.string() });
-
 export function version(): string {
-  // The same place from src/cli and from dist/cli.
-  return Package.parse(JSON.parse(readFileSync(new URL('../../package.json', import.meta.url), 'utf8')))
-    .version;
+  return manifest.version;
 }
 
 export function addVersion(program: Command, io: Io): void {

@@ -3,9 +3,8 @@
 // Bounds: one at a time; ten minutes; 384 MB of the thread's own heap; one input under way, so that what feeds it waits
 // for it. The thread ends with the simulation, however that ends.
 
-import type { Worker } from 'node:worker_threads';
+import { Worker } from 'node:worker_threads';
 import { ApiError, unavailable } from '../platform/errors.ts';
-import { startWorker } from '../platform/worker.ts';
 import type { UsageSegmentTable } from '../store/schema.ts';
 import type { Db } from '../store/store.ts';
 import { DAY_MS } from './model.ts';
@@ -37,7 +36,7 @@ export async function runSimulation(
   if (running) throw unavailable('Another simulation is running: try again when it has ended.', 5);
   running = true;
   const thread = new Thread(
-    startWorker(import.meta.url, './simulation-worker', {
+    new Worker(new URL('./simulation-worker.ts', import.meta.url), {
       workerData: order,
       resourceLimits: { maxOldGenerationSizeMb: HEAP_MB },
     }),

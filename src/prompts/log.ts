@@ -4,12 +4,11 @@
 // On the road it is a few references a call; the rest happens on a thread of its own. It is no record of account: when
 // calls come faster than they can be written, or the disk is full, lines are left out, and how many is told.
 
-import type { Worker } from 'node:worker_threads';
+import { Worker } from 'node:worker_threads';
 import type { Controls } from '../controls/controls.ts';
 import type { Clock } from '../platform/clock.ts';
-import { startWorker } from '../platform/worker.ts';
 import type { Entry } from './entry.ts';
-import type { FromWorker, ToWorker, WorkerOptions } from './worker.ts';
+import type { FromWorker, ToWorker, WorkerOptions } from './prompt-worker.ts';
 
 /** Of a request and of a reply each; what is beyond is cut off. */
 const TEXT_BYTES = 256 * 1024;
@@ -89,7 +88,7 @@ export class PromptLog {
   }
 
   #start(): Worker {
-    const worker = startWorker(import.meta.url, './worker', { workerData: this.#options });
+    const worker = new Worker(new URL('./prompt-worker.ts', import.meta.url), { workerData: this.#options });
     worker.unref();
     worker.on('message', ({ written, failed }: FromWorker) => {
       this.#queued -= written;

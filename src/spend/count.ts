@@ -8,9 +8,8 @@
 // megabytes. Jobs go to it one at a time, so that one death costs one count: the rest go to a new thread. After
 // MAX_DEATHS deaths in a row without a count between them, counts are estimated for REST_MS before the next try.
 
-import type { Worker } from 'node:worker_threads';
+import { Worker } from 'node:worker_threads';
 import { type Clock, systemClock } from '../platform/clock.ts';
-import { startWorker } from '../platform/worker.ts';
 import { estimateTokens, type TokenCount } from './count-estimate.ts';
 import type { CountAnswer, CountJob } from './count-worker.ts';
 
@@ -211,5 +210,7 @@ function afterTimer(ms: number, then: () => void): () => void {
 
 function startThread(): Worker {
   // A small young generation: counting makes much garbage, and without a bound V8 keeps 30 MB for it.
-  return startWorker(import.meta.url, './count-worker', { resourceLimits: { maxYoungGenerationSizeMb: 4 } });
+  return new Worker(new URL('./count-worker.ts', import.meta.url), {
+    resourceLimits: { maxYoungGenerationSizeMb: 4 },
+  });
 }

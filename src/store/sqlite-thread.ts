@@ -5,9 +5,8 @@
 // again, with all that was committed. A transaction does not go on there: `epoch` says under which worker it began.
 // A file that is not the one that was opened first is not opened.
 
-import type { Worker } from 'node:worker_threads';
+import { Worker } from 'node:worker_threads';
 import { SetupError, unavailable } from '../platform/errors.ts';
-import { startWorker } from '../platform/worker.ts';
 import type { DataFolder } from './data-folder.ts';
 import { type Constraint, ConstraintError, QueryError, stopping } from './errors.ts';
 import type {
@@ -188,7 +187,7 @@ function reopened(): Error {
 
 /** Starts a worker that has opened and locked the database. */
 async function startDatabase(folder: DataFolder): Promise<Worker> {
-  const worker = startWorker(import.meta.url, './sqlite-worker', {
+  const worker = new Worker(new URL('./sqlite-worker.ts', import.meta.url), {
     workerData: { path: folder.databasePath } satisfies WorkerSettings,
     resourceLimits: HEAP,
     // The worker needs no setting, and no second copy of the secrets among them.

@@ -1,8 +1,8 @@
 // The price list that comes with keygate (data.json, made by scripts/prices.mjs), and the internal form of a list as
 // it is stored: both are read through one schema.
 
+import { readFileSync } from 'node:fs';
 import { z } from 'zod';
-import data from './data.json' with { type: 'json' };
 import { KINDS, type PriceList } from './model.ts';
 
 const globs = z.array(z.string().min(1).max(200)).min(1).max(500);
@@ -58,7 +58,9 @@ let read: PriceList | undefined;
 /** The shipped list. Read once, at first use. */
 export function shippedPrices(): PriceList {
   if (read === undefined) {
-    const list = priceList.parse(data);
+    // Not imported: an imported file stays in memory, the text and what it says.
+    const file = new URL('./data.json', import.meta.url);
+    const list = priceList.parse(JSON.parse(readFileSync(file, 'utf8')));
     read = { ...list, providers: [...list.providers, SANDBOX] };
   }
   return read;

@@ -1,8 +1,7 @@
 // Asks the roll-up's thread, which is started when there is something to fold and ended after a while without.
 // Should it die, the batch it had is refused, nothing of it was written, and the next batch starts another.
 
-import type { Worker } from 'node:worker_threads';
-import { startWorker } from '../../platform/worker.ts';
+import { Worker } from 'node:worker_threads';
 import type { FoldAnswer, Pricing, RawSegment } from './messages.ts';
 
 /** A ceiling, not a reservation: the largest segment that the journal can make has 100,000 events. */
@@ -53,7 +52,7 @@ export class FoldThread {
   }
 
   #start(): Worker {
-    const worker = startWorker(import.meta.url, './rollup-worker', {
+    const worker = new Worker(new URL('./rollup-worker.ts', import.meta.url), {
       resourceLimits: HEAP,
       // The worker needs no setting, and no second copy of the secrets among them.
       env: {},

@@ -7,9 +7,8 @@
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import type { Worker } from 'node:worker_threads';
+import { Worker } from 'node:worker_threads';
 import { SetupError } from '../../platform/errors.ts';
-import { startWorker } from '../../platform/worker.ts';
 import { SANDBOX_MODELS, type SandboxModel } from './model.ts';
 import type { FromSandbox, SandboxWorkerData } from './sandbox-worker.ts';
 
@@ -121,5 +120,5 @@ class SandboxThread {
 function spawnThread(workerData: SandboxWorkerData): Worker {
   // It needs none of this process's environment, where credentials may be.
   const resourceLimits = { maxYoungGenerationSizeMb: YOUNG_MB };
-  return startWorker(import.meta.url, './sandbox-worker', { workerData, env: {}, resourceLimits });
+  return new Worker(new URL('./sandbox-worker.ts', import.meta.url), { workerData, env: {}, resourceLimits });
 }
