@@ -107,6 +107,9 @@ export class PostgresEngine implements Engine {
     return () => listener.stop();
   }
 
+  /** Many nodes fold by turns, and the database must not work for them. */
+  readonly foldUsage = null;
+
   readonly appendGroup = async (collect: () => readonly NewSegment[]): Promise<void> => {
     await this.db
       .insertInto('usage_segments')

@@ -28,7 +28,7 @@ export interface UsageUnfoldedTable {
   failed: string | null;
 }
 
-/** What tells calls apart. */
+/** What tells calls apart. No row is ever taken away: the thread of the embedded store remembers their numbers. */
 export interface UsageSeriesTable {
   id: Generated<number>;
   /** 32 hexadecimal digits of a digest over the other columns. */

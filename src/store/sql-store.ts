@@ -24,6 +24,7 @@ export interface Engine {
   /** Within a transaction: lets other nodes know, at its commit, that there are changes. */
   signal(tx: Tx): Promise<void>;
   readonly appendGroup: AppendGroup;
+  readonly foldUsage: Store['foldUsage'];
   loadKeys(take: (rows: readonly KeyRow[]) => void): Promise<void>;
   /** Calls `wake` when other nodes may have made changes, until the returned function is called. */
   watch(wake: () => void): () => Promise<void>;
@@ -39,6 +40,7 @@ interface Announced {
 export class SqlStore implements Store {
   readonly kind: Store['kind'];
   readonly db: Db;
+  readonly foldUsage: Store['foldUsage'];
   readonly #engine: Engine;
   readonly #feed: ChangeFeed;
   readonly #segments: SegmentQueue;
@@ -50,6 +52,7 @@ export class SqlStore implements Store {
   constructor(engine: Engine, onError: (error: unknown) => void) {
     this.kind = engine.kind;
     this.db = engine.db;
+    this.foldUsage = engine.foldUsage;
     this.#engine = engine;
     this.#segments = new SegmentQueue(engine.appendGroup);
     this.#feed = new ChangeFeed((after, limit) => this.#changes(after, limit), engine.scope, onError);

@@ -1,6 +1,7 @@
 // What the store and the worker that owns the SQLite database say to each other. Every question has a number and
 // gets one answer; the worker takes questions in the order in which they were sent.
 
+import type { Folded, Pricing } from '../spend/rollup/messages.ts';
 import type { Parameter } from './errors.ts';
 import type { NewSegment } from './store.ts';
 
@@ -37,6 +38,8 @@ export interface Exchanges {
   commit: { question: null; answer: null };
   rollback: { question: null; answer: null };
   append: { question: readonly NewSegment[]; answer: null };
+  /** One slice of folding usage; the prices the first time, and whenever they changed. */
+  fold: { question: Pricing | null; answer: Folded };
   keys: { question: KeysQuestion; answer: KeysAnswer };
   ping: { question: null; answer: null };
   close: { question: null; answer: null };

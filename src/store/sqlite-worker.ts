@@ -3,10 +3,16 @@
 // Durability: write-ahead log with synchronous=FULL, so a commit is answered after its fsync (F_FULLFSYNC on macOS);
 // a crash of the process or of the machine loses nothing that was answered. Exclusion: locking_mode=EXCLUSIVE holds
 // the kernel's lock on the file until the process ends, and the index of the log lives in memory instead of in a
-// shared file. Memory: 8 MiB of page cache; the log is carried over into the database every 16 MiB.
+// shared file. Memory: 8 MiB of page cache; the log is carried over into the database every 16 MiB. It imports little:
+// what a thread loads, it holds once more.
+//
+// Usage is folded into the roll-ups here too, where it lies, a slice at a time (../spend/rollup/in-store.ts).
 
 import { DatabaseSync, type StatementSync } from 'node:sqlite';
 import { parentPort, workerData } from 'node:worker_threads';
+import { systemClock } from '../platform/clock.ts';
+import { StoreFold } from '../spend/rollup/in-store.ts';
+import type { Folded, Pricing } from '../spend/rollup/messages.ts';
 import { MAX_ROWS, tooManyRows } from './errors.ts';
 import type {
   Exchanges,
@@ -41,6 +47,8 @@ interface Prepared {
 class Database {
   readonly #db: DatabaseSync;
   readonly #prepared = new Map<string, Prepared>();
+  /** From the first slice on. */
+  #fold: StoreFold | null = null;
 
   constructor(path: string) {
     this.#db = new DatabaseSync(path, { timeout: OPEN_WAIT_MS });
@@ -132,6 +140,15 @@ class Database {
       throw error;
     }
     return null;
+  }
+
+  fold(pricing: Pricing | null): Folded {
+    if (pricing !== null) {
+      if (this.#fold === null) this.#fold = new StoreFold(this.#db, systemClock, pricing);
+      else this.#fold.reprice(pricing);
+    }
+    if (this.#fold === null) throw new Error('Usage is to be folded before there are prices.');
+    return this.#fold.slice();
   }
 
   /** SQLite makes the JSON itself: one buffer a batch crosses the threads, and no object is made on this one. */
@@ -227,6 +244,8 @@ function answer(database: Database, { op, question }: Request): Exchanges[Op]['a
       return database.query(question);
     case 'append':
       return database.append(question);
+    case 'fold':
+      return database.fold(question);
     case 'keys':
       return database.keys(question);
     default:

@@ -3,6 +3,7 @@
 
 import { Kysely } from 'kysely';
 import { SetupError, unavailable } from '../platform/errors.ts';
+import type { Folded, Pricing } from '../spend/rollup/messages.ts';
 import type { DataFolder } from './data-folder.ts';
 import { migrate } from './migrations/migrate.ts';
 import type { Schema } from './schema.ts';
@@ -26,6 +27,8 @@ export class SqliteEngine implements Engine {
   readonly #fileId: string;
   readonly #thread: SqliteThread;
   readonly #turn = new Turn();
+  /** The prices that were sent to the thread, and to which one. */
+  #pricing: { readonly epoch: number; readonly known: Pricing } | null = null;
 
   private constructor(folder: DataFolder, fileId: string, thread: SqliteThread) {
     this.#folder = folder;
@@ -78,6 +81,19 @@ export class SqliteEngine implements Engine {
         return { ...segment, payload };
       });
       await this.#thread.ask('append', group, moved);
+    } finally {
+      release();
+    }
+  };
+
+  readonly foldUsage = async (pricing: Pricing): Promise<Folded> => {
+    const release = await this.#turn.take();
+    try {
+      const { epoch } = this.#thread;
+      const isKnown = this.#pricing?.epoch === epoch && this.#pricing.known === pricing;
+      const folded = await this.#thread.ask('fold', isKnown ? null : pricing, [], epoch);
+      this.#pricing = { epoch, known: pricing };
+      return folded;
     } finally {
       release();
     }

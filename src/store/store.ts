@@ -2,6 +2,7 @@
 // one suite runs against both.
 
 import type { Kysely, Transaction } from 'kysely';
+import type { Folded, Pricing } from '../spend/rollup/messages.ts';
 import type { ChangeTable, Schema, UsageSegmentTable } from './schema.ts';
 
 export type Db = Kysely<Schema>;
@@ -37,6 +38,12 @@ export interface Store {
    * append whose answer was lost can be repeated.
    */
   appendSegment(segment: NewSegment): Promise<void>;
+
+  /**
+   * Adds the next appended segments to the roll-ups, in one short slice, where the store does that itself: the embedded
+   * one does, on the thread that it has. Null: whoever wants roll-ups reads, sums and writes.
+   */
+  readonly foldUsage: ((pricing: Pricing) => Promise<Folded>) | null;
 
   /**
    * Every key that could still be used (not revoked), in bulk and in arrays, because there may be a million.

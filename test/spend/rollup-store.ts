@@ -34,7 +34,7 @@ export async function append(
 }
 
 export function rollupOver(
-  store: Pick<Store, 'db' | 'kind'>,
+  store: Pick<Store, 'db' | 'kind' | 'foldUsage'>,
   options: { clock?: ManualClock; errors?: unknown[]; retentionMs?: number } = {},
 ): Rollup {
   return new Rollup({
@@ -47,7 +47,7 @@ export function rollupOver(
   });
 }
 
-/** Forgets what was used, so that one database serves many runs of a property. */
+/** Forgets what was used, so that one database serves many runs of a property. Series stay, as they do in use. */
 export async function emptied(store: Store): Promise<void> {
   for (const table of [
     'usage_unfolded',
@@ -60,7 +60,6 @@ export async function emptied(store: Store): Promise<void> {
     'usage_days',
     'usage_hours',
     'usage_minutes',
-    'usage_series',
   ] as const)
     await store.db.deleteFrom(table).execute();
 }

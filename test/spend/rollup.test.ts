@@ -221,7 +221,11 @@ describe.each(stores)('roll-ups on $kind', ({ kind, fresh }) => {
     const name = `x\0\ud800'"\\\n\u{1f600}`;
     await append(store, [event({ modelServed: name, modelAsked: name })]);
     await rollup.catchUp();
-    const [row] = await store.db.selectFrom('usage_series').select('model').execute();
+    const [row] = await store.db
+      .selectFrom('usage_days')
+      .innerJoin('usage_series', 'usage_series.id', 'series')
+      .select('model')
+      .execute();
     expect(row?.model).toBe(`x\ufffd\ufffd'"\\\n\u{1f600}`);
   });
 

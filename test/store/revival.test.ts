@@ -5,6 +5,8 @@ import { join } from 'node:path';
 import type { Worker } from 'node:worker_threads';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import type { Store } from '../../src/store/store.ts';
+import { event, START } from '../spend/rollup-events.ts';
+import { append, rollupOver } from '../spend/rollup-store.ts';
 import { freshSqlite, type StorePlace } from './stores.ts';
 
 let place: StorePlace;
@@ -91,6 +93,18 @@ describe('a store whose thread died', () => {
     await rename(`${file}.away`, file);
     await again();
     expect(await names()).toEqual(['m1']);
+  });
+
+  it('folds usage again, by the same prices', async () => {
+    const rollup = rollupOver(store);
+    for (const at of [START, START + 1]) {
+      await append(store, [event({ at, usage: { ...event({}).usage, input: 1_000_000 } })]);
+      await rollup.catchUp();
+      await kill();
+      await again();
+    }
+    const sums = await store.db.selectFrom('usage_days').select(['requests', 'cost']).execute();
+    expect(sums).toEqual([{ requests: 2, cost: 6_000_014_000 }]);
   });
 
   it('can be closed while there is no thread', async () => {

@@ -1,5 +1,5 @@
 // What an owner spent in the running window before its budget was made: a limit that is set in the middle of a month is
-// the month's. It is read from the roll-ups, which are a second or two behind; end users and groups are not told apart in
+// the month's. It is read from the roll-ups, which are a few seconds behind; end users and groups are not told apart in
 // them, and begin at nothing.
 
 import { sql } from 'kysely';

@@ -1,50 +1,56 @@
-// Folding: usage events in, rows to add out. Pure and synchronous; it runs on the roll-up's thread.
+// Folding: usage events in, sums out. Pure and synchronous; it runs on the thread of the embedded database
+// (in-store.ts), or for PostgreSQL on one of its own (rollup-worker.ts).
 //
-// Events are summed by minute and series; hours and days are summed from the minutes, and the lines of the costs by
-// day. What comes out are texts of JSON, made here so that the main thread only passes them on: one list of rows a
-// statement, each row a list in the order of the columns.
+// Events are summed by minute and series; hours and days are summed from the minutes, totals from their series, and
+// the lines of the costs by day, so that no event is priced or added twice.
 
 import { createHash } from 'node:crypto';
-import type { PriceTable } from '../prices/table.ts';
 import type { UsageEvent } from '../usage.ts';
 import {
   bucketOf,
+  type CallColumn,
   familyOf,
-  SUM_NAMES,
-  type SumColumn,
   UNPRICED,
   USAGE_COLUMNS,
   USAGE_NAMES,
   WIDTHS,
   type Width,
 } from './model.ts';
-import { bounded, costOf, type ListNames } from './price.ts';
+import { bounded, costOf, type Prices } from './price.ts';
 
-/** Rows that one statement adds at most. */
-const STATEMENT_ROWS = 4000;
+const KINDS = USAGE_NAMES.map((name) => USAGE_COLUMNS[name]);
 
-/** What is to be added to the tables: texts of JSON lists, each for one statement. */
-export interface Sheet {
-  /** [key, ...SERIES_NAMES] */
-  readonly series: readonly string[];
-  /** [start, series key, ...SUM_NAMES, cost] */
-  readonly sums: readonly { readonly table: SumsTable; readonly rows: string }[];
-  /** [start, series key, kind, quantity, cost] */
-  readonly costs: readonly { readonly table: CostsTable; readonly rows: string }[];
+/** A row of sums: `requests` to `unpriced`, `usage` in the order of USAGE_NAMES, and the cost in nano-dollars. */
+export class Sums implements Record<CallColumn, number> {
+  requests = 0;
+  errors = 0;
+  cut = 0;
+  counted = 0;
+  search_requests = 0;
+  unpriced = 0;
+  readonly usage: number[] = KINDS.map(() => 0);
+  cost = 0n;
+
+  add(other: Sums): void {
+    this.requests += other.requests;
+    this.errors += other.errors;
+    this.cut += other.cut;
+    this.counted += other.counted;
+    this.search_requests += other.search_requests;
+    this.unpriced += other.unpriced;
+    for (const [at, count] of other.usage.entries()) this.usage[at] = (this.usage[at] ?? 0) + count;
+    this.cost += other.cost;
+  }
 }
 
-type SumsTable = (typeof WIDTHS)[Width]['table' | 'totals'];
-type CostsTable = 'usage_costs' | 'usage_costs_totals';
-
-type Sums = { [N in SumColumn]: number } & { cost: bigint };
-
-interface Line {
+/** A line of a day's costs. */
+export interface Line {
   quantity: number;
   cost: bigint;
 }
 
-/** In the order of SERIES_NAMES. */
-type Fields = readonly [
+/** What tells calls apart, in the order of SERIES_NAMES. */
+export type Fields = readonly [
   organization: string,
   project: string,
   key: string,
@@ -52,62 +58,86 @@ type Fields = readonly [
   ...rest: (string | number)[],
 ];
 
-interface Series {
-  readonly key: string;
+export class Series {
   readonly fields: Fields;
-  readonly minutes: Map<number, Sums>;
+  /** The same as one text. */
+  readonly name: string;
+  /** By their start. */
+  readonly minutes = new Map<number, Sums>();
   /** By day, then kind. */
-  readonly lines: Map<number, Map<string, Line>>;
+  readonly lines = new Map<number, Map<string, Line>>();
+
+  constructor(fields: Fields, name: string) {
+    this.fields = fields;
+    this.name = name;
+  }
+
+  /** Its name in the database. */
+  key(): string {
+    return createHash('sha256').update(JSON.stringify(this.fields)).digest('hex').slice(0, 32);
+  }
+
+  /** Its sums of a width, by their start. */
+  sums(width: Width): ReadonlyMap<number, Sums> {
+    if (width === '1m') return this.minutes;
+    const wide = new Map<number, Sums>();
+    for (const [at, sums] of this.minutes) sumsAt(wide, bucketOf(at, WIDTHS[width].ms)).add(sums);
+    return wide;
+  }
 }
 
 export class Folder {
-  readonly #prices: PriceTable;
-  readonly #names: ListNames;
+  readonly #prices: Prices;
   readonly #series = new Map<string, Series>();
-  readonly #totals = new Map<string, Series>();
+  /** How many sums of a minute and lines of costs it holds: what they take to keep and to write grows with it. */
+  size = 0;
 
-  constructor(prices: PriceTable, names: ListNames) {
+  constructor(prices: Prices) {
     this.#prices = prices;
-    this.#names = names;
   }
 
   add(event: UsageEvent): void {
     const usage = bounded(event.usage);
-    const cost = costOf(this.#prices, this.#names, event, usage);
+    const cost = costOf(this.#prices.table, this.#prices.names, event, usage);
     const series = this.#seriesOf(event, cost.version);
-    const minute = bucketOf(event.at, WIDTHS['1m'].ms);
-    let sums = series.minutes.get(minute);
-    if (sums === undefined) {
-      sums = noSums();
-      series.minutes.set(minute, sums);
-    }
+    const before = series.minutes.size;
+    const sums = sumsAt(series.minutes, bucketOf(event.at, WIDTHS['1m'].ms));
+    this.size += series.minutes.size - before;
     sums.requests++;
     if (event.status >= 400) sums.errors++;
     if (event.outcome !== 'ok' && event.outcome !== 'provider_error') sums.cut++;
     if (event.source === 'counted') sums.counted++;
     if (usage.searches > 0) sums.search_requests++;
     if (cost.unpriced) sums.unpriced++;
-    for (const name of USAGE_NAMES) sums[name] += usage[USAGE_COLUMNS[name]];
+    for (const [at, kind] of KINDS.entries()) sums.usage[at] = (sums.usage[at] ?? 0) + usage[kind];
     sums.cost += cost.nano;
     if (cost.lines.length === 0 && !cost.unpriced) return;
     const day = bucketOf(event.at, WIDTHS['1d'].ms);
-    for (const { kind, quantity, nano } of cost.lines) addLine(series, day, kind, quantity, nano);
-    if (cost.unpriced) addLine(series, day, UNPRICED, 1, 0n);
+    for (const { kind, quantity, nano } of cost.lines) this.#addLine(series, day, kind, quantity, nano);
+    if (cost.unpriced) this.#addLine(series, day, UNPRICED, 1, 0n);
   }
 
-  sheet(): Sheet {
-    // Totals are summed from their series, so that no event is priced or added twice.
-    for (const series of this.#series.values()) addSeries(this.#totalOf(series), series);
-    const sheet: Writing = { series: [], sums: [], costs: [] };
-    writeRows(sheet, [...this.#series.values()], 'table', 'usage_costs');
-    writeRows(sheet, [...this.#totals.values()], 'totals', 'usage_costs_totals');
-    this.#totals.clear();
-    return sheet;
+  /** The sums of each series. */
+  get series(): readonly Series[] {
+    return [...this.#series.values()];
+  }
+
+  /** The same without keys and owners. */
+  totals(): readonly Series[] {
+    const totals = new Map<string, Series>();
+    for (const { fields, minutes, lines } of this.#series.values()) {
+      const [organization, project, , , ...rest] = fields;
+      const total = seriesIn(totals, [organization, project, '', '', ...rest]);
+      for (const [start, sums] of minutes) sumsAt(total.minutes, start).add(sums);
+      for (const [day, kinds] of lines)
+        for (const [kind, { quantity, cost }] of kinds) addLine(total, day, kind, quantity, cost);
+    }
+    return [...totals.values()];
   }
 
   #seriesOf(event: UsageEvent, version: string): Series {
     const tier = storable(event.serviceTier) || 'default';
-    const fields: Fields = [
+    return seriesIn(this.#series, [
       event.organizationId,
       event.projectId,
       event.keyId,
@@ -121,136 +151,52 @@ export class Folder {
       version,
       event.batch || tier === 'batch' ? 1 : 0,
       event.test ? 1 : 0,
-    ];
-    return seriesIn(this.#series, fields);
+    ]);
   }
 
-  #totalOf({ fields }: Series): Series {
-    const [organization, project, , , ...rest] = fields;
-    return seriesIn(this.#totals, [organization, project, '', '', ...rest]);
+  #addLine(series: Series, day: number, kind: string, quantity: number, cost: bigint): void {
+    if (addLine(series, day, kind, quantity, cost)) this.size++;
   }
 }
 
+/** No field holds a NUL (`storable`), so different fields have different names. */
 function seriesIn(all: Map<string, Series>, fields: Fields): Series {
-  const id = fields.join('\n');
-  let series = all.get(id);
+  const name = fields.join('\0');
+  let series = all.get(name);
   if (series === undefined) {
-    const key = createHash('sha256').update(JSON.stringify(fields)).digest('hex').slice(0, 32);
-    series = { key, fields, minutes: new Map(), lines: new Map() };
-    all.set(id, series);
+    series = new Series(fields, name);
+    all.set(name, series);
   }
   return series;
 }
 
-interface Writing {
-  readonly series: string[];
-  readonly sums: Sheet['sums'][number][];
-  readonly costs: Sheet['costs'][number][];
-}
-
-function writeRows(
-  sheet: Writing,
-  all: readonly Series[],
-  level: 'table' | 'totals',
-  costsTable: CostsTable,
-): void {
-  const rows: { [W in Width]: string[] } = { '1m': [], '1h': [], '1d': [] };
-  const costs: string[] = [];
-  for (const { key, minutes, lines } of all) {
-    const hours = wider(minutes, WIDTHS['1h'].ms);
-    const days = wider(hours, WIDTHS['1d'].ms);
-    for (const [start, sums] of minutes) rows['1m'].push(rowText(start, key, sums));
-    for (const [start, sums] of hours) rows['1h'].push(rowText(start, key, sums));
-    for (const [start, sums] of days) rows['1d'].push(rowText(start, key, sums));
-    for (const [start, kinds] of lines)
-      for (const [kind, { quantity, cost }] of kinds)
-        costs.push(`[${start},"${key}","${kind}",${quantity},${cost}]`);
+function sumsAt(all: Map<number, Sums>, start: number): Sums {
+  let sums = all.get(start);
+  if (sums === undefined) {
+    sums = new Sums();
+    all.set(start, sums);
   }
-  sheet.series.push(...statements(all.map(({ key, fields }) => JSON.stringify([key, ...fields]))));
-  for (const width of ['1m', '1h', '1d'] as const)
-    for (const text of statements(rows[width])) sheet.sums.push({ table: WIDTHS[width][level], rows: text });
-  for (const text of statements(costs)) sheet.costs.push({ table: costsTable, rows: text });
+  return sums;
 }
 
-function addSeries(into: Series, from: Series): void {
-  for (const [start, sums] of from.minutes) {
-    const there = into.minutes.get(start);
-    if (there === undefined) into.minutes.set(start, { ...sums });
-    else addSums(there, sums);
-  }
-  for (const [day, kinds] of from.lines)
-    for (const [kind, { quantity, cost }] of kinds) addLine(into, day, kind, quantity, cost);
-}
-
-function addSums(into: Sums, from: Sums): void {
-  for (const name of SUM_NAMES) into[name] += from[name];
-  into.cost += from.cost;
-}
-
-/** Names come from callers and providers; a NUL or half a surrogate pair is text to JavaScript and to no database. */
-function storable(name: string): string {
-  return name.isWellFormed() && !name.includes('\0') ? name : name.toWellFormed().replaceAll('\0', '\uFFFD');
-}
-
-function noSums(): Sums {
-  return {
-    requests: 0,
-    errors: 0,
-    cut: 0,
-    counted: 0,
-    search_requests: 0,
-    unpriced: 0,
-    input: 0,
-    cached_input: 0,
-    cache_write: 0,
-    output: 0,
-    reasoning: 0,
-    audio_input: 0,
-    audio_output: 0,
-    image_input: 0,
-    image_output: 0,
-    images: 0,
-    audio_ms: 0,
-    characters: 0,
-    searches: 0,
-    cost: 0n,
-  };
-}
-
-function addLine(series: Series, day: number, kind: string, quantity: number, cost: bigint): void {
+/** True: the line is a new one. */
+function addLine(series: Series, day: number, kind: string, quantity: number, cost: bigint): boolean {
   let kinds = series.lines.get(day);
   if (kinds === undefined) {
     kinds = new Map();
     series.lines.set(day, kinds);
   }
   const line = kinds.get(kind);
-  if (line === undefined) kinds.set(kind, { quantity, cost });
-  else {
-    line.quantity += quantity;
-    line.cost += cost;
+  if (line === undefined) {
+    kinds.set(kind, { quantity, cost });
+    return true;
   }
+  line.quantity += quantity;
+  line.cost += cost;
+  return false;
 }
 
-function wider(narrow: ReadonlyMap<number, Sums>, widthMs: number): Map<number, Sums> {
-  const wide = new Map<number, Sums>();
-  for (const [at, sums] of narrow) {
-    const start = bucketOf(at, widthMs);
-    const into = wide.get(start);
-    if (into === undefined) wide.set(start, { ...sums });
-    else addSums(into, sums);
-  }
-  return wide;
-}
-
-function rowText(start: number, key: string, sums: Sums): string {
-  let text = `[${start},"${key}"`;
-  for (const name of SUM_NAMES) text += `,${sums[name]}`;
-  return `${text},${sums.cost}]`;
-}
-
-function statements(rows: readonly string[]): string[] {
-  const texts: string[] = [];
-  for (let at = 0; at < rows.length; at += STATEMENT_ROWS)
-    texts.push(`[${rows.slice(at, at + STATEMENT_ROWS).join(',')}]`);
-  return texts;
+/** Names come from callers and providers; a NUL or half a surrogate pair is text to JavaScript and to no database. */
+function storable(name: string): string {
+  return name.isWellFormed() && !name.includes('\0') ? name : name.toWellFormed().replaceAll('\0', '\uFFFD');
 }

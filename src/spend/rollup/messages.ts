@@ -1,7 +1,7 @@
-// What the roll-up and its thread say to each other: one question at a time, one answer.
+// What folding is told and what it answers: between the roll-up, its thread or the store's.
 
 import type { PriceList } from '../prices/model.ts';
-import type { Sheet } from './fold.ts';
+import type { Sheet } from './sheet.ts';
 
 /** The prices to fold with; it holds for the batches that come after it. */
 export interface Pricing {
@@ -16,14 +16,30 @@ export interface RawSegment {
   readonly format: number;
   readonly events: number;
   readonly crc: number;
-  /** In memory that both threads see; it does not change until the answer. */
-  readonly payload: Uint8Array<SharedArrayBuffer>;
+  readonly payload: Uint8Array;
 }
 
+/** A segment that was damaged, or is of a newer version. Nothing of it is in the sums. */
+export interface Unreadable {
+  readonly seq: number;
+  readonly reason: string;
+}
+
+/** What was done at a time. */
+export interface Folded {
+  /** How many segments are in the sums now that were not before. */
+  readonly segments: number;
+  /** There is more to fold at once. */
+  readonly more: boolean;
+  readonly failed: readonly Unreadable[];
+  /** How long it kept the store's thread, in milliseconds: 0 where it does not use that thread. */
+  readonly ms: number;
+}
+
+/** To the roll-up's thread: one question at a time, one answer, none to prices. */
 export type Question = { readonly pricing: Pricing } | { readonly segments: readonly RawSegment[] };
 
 export interface FoldAnswer {
   readonly sheet: Sheet;
-  /** Segments that cannot be read: damaged, or of a newer version. Nothing of them is in the sheet. */
-  readonly failed: readonly { readonly seq: number; readonly reason: string }[];
+  readonly failed: readonly Unreadable[];
 }

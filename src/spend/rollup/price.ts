@@ -7,12 +7,27 @@
 
 import type { Unpriced } from '../prices/model.ts';
 import type { Line } from '../prices/rates.ts';
-import type { PricedModel, PriceTable } from '../prices/table.ts';
+import { type PricedModel, PriceTable } from '../prices/table.ts';
 import type { Usage, UsageEvent } from '../usage.ts';
+import type { Pricing } from './messages.ts';
 import { CHARGED, familyOf, LARGEST_COUNT, USAGE_COLUMNS } from './model.ts';
 
 /** The price lists' names of providers, by the administrator's own names for them. */
 export type ListNames = Readonly<Record<string, string>>;
+
+/** Prices as a thread has them, once they were sent to it. */
+export interface Prices {
+  readonly table: PriceTable;
+  readonly names: ListNames;
+}
+
+export function pricesOf({ lists, addresses }: Pricing): Prices {
+  const table = new PriceTable(lists);
+  const names: Record<string, string> = {};
+  for (const [name, address] of Object.entries(addresses))
+    names[name] = table.providerAt(new URL(address)) ?? name;
+  return { table, names };
+}
 
 /** A line of a cost: of the price list, or what was charged beside it. */
 export interface CostLine extends Pick<Line, 'quantity' | 'nano'> {

@@ -1,40 +1,36 @@
-// The roll-up: reads usage segments in the background and adds them to the sums that reports are made of.
+// The roll-up: adds usage segments, in the background, to the sums that reports are made of; deletes what is too old.
 //
 // Exactly once: a segment is noted as unfolded in the transaction that appends it, and that note is taken away in the
 // transaction that adds its sums. So a crash at any instant leaves it either unfolded with none of its events in the
 // sums, or folded with all of them, and it does not matter in which order segments of several nodes were committed.
 //
-// Off the road: reading, pricing and summing happen on a thread of their own, SQL on the database's; the main thread
-// passes pieces of at most PIECE_BYTES from one to the other. On PostgreSQL one node folds at a time, by a lock that
-// ends with its transaction, so that any other can take over at once.
+// Off the road: the embedded store folds on its own thread (in-store.ts), in slices between which it serves others.
+// With PostgreSQL the main thread reads and writes, and another one sums (by-thread.ts).
+//
+// Pace: a look costs what it has to write, so the dearer it was the later is the next, up to LATEST_MS; in between
+// reports are behind. With a backlog the store's thread rests between two slices as long as the last one took.
 //
 // Failure: what fails is tried again, with a growing pause; a segment that cannot be read (damaged, or written by a
 // newer version) is reported, set aside with its reason, kept, and tried again at the next start.
 
-import { sql } from 'kysely';
 import type { Clock } from '../../platform/clock.ts';
-import type { Db, Store, Tx } from '../../store/store.ts';
+import type { Store } from '../../store/store.ts';
 import type { PriceList } from '../prices/model.ts';
-import type { FoldAnswer, RawSegment } from './messages.ts';
+import { ThreadFold } from './by-thread.ts';
+import type { Folded, Pricing } from './messages.ts';
 import { retain } from './retain.ts';
-import { FoldThread } from './thread.ts';
-import { addSheet } from './write.ts';
 
-/** A batch: what one transaction adds. One larger segment goes alone. */
-const BATCH_SEGMENTS = 128;
-const BATCH_BYTES = 8 << 20;
-const PIECE_BYTES = 512 << 10;
-const FIRST_BYTES = 1 << 20;
-/** How often is looked for new segments, and how long is paused between two full batches, in milliseconds. */
+/** How soon and how late is looked for new segments, and how much of the store's thread looking may take in between. */
 const LOOK_MS = 1000;
+const LATEST_MS = 5000;
+const SHARE = 1 / 200;
+/** The shortest rest between two slices. */
 const BREATH_MS = 10;
 const LAST_RETRY_MS = 60_000;
 const RETAIN_MS = 3_600_000;
-/** With the schema's own number, the advisory lock of the one that folds. */
-const FOLD_LOCK = 0x6b676675;
 
 export interface RollupOptions {
-  readonly store: Pick<Store, 'db' | 'kind'>;
+  readonly store: Pick<Store, 'db' | 'kind' | 'foldUsage'>;
   readonly clock: Clock;
   /** Every price list, the ones that decide first, first; the shipped one last. */
   readonly lists: () => Promise<readonly PriceList[]>;
@@ -45,18 +41,12 @@ export interface RollupOptions {
   readonly onError: (error: unknown) => void;
 }
 
-/** What one turn did. `more`: there is more to fold at once. */
-export interface Turn {
-  readonly segments: number;
-  readonly more: boolean;
-}
-
-const NOTHING: Turn = { segments: 0, more: false };
-
-interface Unfolded extends Omit<RawSegment, 'payload'> {
-  /** Which partition it lies in, where there are partitions. */
-  readonly last_at: number;
-  readonly bytes: number;
+/** Where segments are folded. */
+interface Fold {
+  /** Before the first turn, and when prices changed. */
+  reprice(pricing: Pricing): void;
+  turn(): Promise<Folded>;
+  close(): Promise<void>;
 }
 
 export class Rollup {
@@ -64,19 +54,20 @@ export class Rollup {
   folded = 0;
 
   readonly #options: RollupOptions;
-  readonly #thread: FoldThread;
+  readonly #fold: Fold;
   #running: Promise<void> | null = null;
   #timer: NodeJS.Timeout | undefined;
   #stopped = false;
   #failures = 0;
   #repriced = false;
   #retainAt = 0;
-  /** Where payloads are put for the thread to read: one memory for all batches, because garbage would stop the road. */
-  #memory = new SharedArrayBuffer(0);
+  /** What folding has taken of the store's thread since nothing was left to fold, in milliseconds. */
+  #tookMs = 0;
 
   constructor(options: RollupOptions) {
+    const { foldUsage } = options.store;
     this.#options = options;
-    this.#thread = new FoldThread({ lists: [], addresses: options.addresses });
+    this.#fold = foldUsage === null ? new ThreadFold(options.store) : inStore(foldUsage);
   }
 
   /** Begins to fold in the background. */
@@ -84,7 +75,7 @@ export class Rollup {
     this.#schedule(0);
   }
 
-  /** Prices have changed: batches from now on are priced by the new ones. */
+  /** Prices have changed: what is folded from now on is priced by the new ones. */
   reprice(): void {
     this.#repriced = false;
   }
@@ -94,18 +85,19 @@ export class Rollup {
     this.#stopped = true;
     clearTimeout(this.#timer);
     await this.#running;
-    await this.#thread.close();
+    await this.#fold.close();
   }
 
-  /** Folds one batch. Not while the background does. */
-  async turn(): Promise<Turn> {
+  /** Folds one batch or slice. Not while the background does. */
+  async turn(): Promise<Folded> {
     await this.#prepare();
-    const { db, kind } = this.#options.store;
-    if (kind === 'sqlite') return await this.#fold(db, (work) => db.transaction().execute(work));
-    return await db
-      .transaction()
-      .setIsolationLevel('read committed')
-      .execute(async (tx) => ((await takeLock(tx)) ? await this.#fold(tx, (work) => work(tx)) : NOTHING));
+    const folded = await this.#fold.turn();
+    this.folded += folded.segments;
+    for (const { seq, reason } of folded.failed)
+      this.#options.onError(
+        new Error(`Usage segment ${seq} cannot be read (${reason}): it is in no report.`),
+      );
+    return folded;
   }
 
   /** Folds everything that there is to fold now. */
@@ -128,10 +120,9 @@ export class Rollup {
 
   async #work(): Promise<void> {
     const { clock, onError } = this.#options;
-    let pause = LOOK_MS;
+    let pause: number;
     try {
-      const { more } = await this.turn();
-      if (more) pause = BREATH_MS;
+      pause = this.#pauseAfter(await this.turn());
       if (clock.monotonic() >= this.#retainAt) {
         this.#retainAt = clock.monotonic() + RETAIN_MS;
         await this.retain();
@@ -144,13 +135,21 @@ export class Rollup {
     this.#schedule(pause);
   }
 
+  #pauseAfter({ more, ms }: Folded): number {
+    this.#tookMs += ms;
+    if (more) return Math.max(BREATH_MS, ms);
+    const pause = Math.min(Math.max(LOOK_MS, this.#tookMs / SHARE), LATEST_MS);
+    this.#tookMs = 0;
+    return pause;
+  }
+
   /** At the first turn, and after prices changed. */
   async #prepare(): Promise<void> {
     if (this.#repriced) return;
     const { lists, addresses, store } = this.#options;
     this.#repriced = true;
     try {
-      this.#thread.reprice({ lists: await lists(), addresses });
+      this.#fold.reprice({ lists: await lists(), addresses });
       // This version may read what an older one could not.
       await store.db
         .updateTable('usage_unfolded')
@@ -162,89 +161,15 @@ export class Rollup {
       throw error;
     }
   }
-
-  async #fold(db: Db | Tx, commit: (work: (tx: Tx) => Promise<void>) => Promise<void>): Promise<Turn> {
-    const found = await nextUnfolded(db);
-    const batch = firstBytes(found);
-    if (batch.length === 0) return NOTHING;
-    const segments: RawSegment[] = [];
-    let at = 0;
-    const memory = this.#room(batch);
-    for (const segment of batch) {
-      const payload = new Uint8Array(memory, at, segment.bytes);
-      at += segment.bytes;
-      await readPayload(db, segment, payload);
-      segments.push({ ...segment, payload });
-    }
-    const answer = await this.#thread.fold(segments);
-    await commit((tx) => this.#write(tx, batch, answer));
-    for (const { seq, reason } of answer.failed)
-      this.#options.onError(
-        new Error(`Usage segment ${seq} cannot be read (${reason}): it is in no report.`),
-      );
-    this.folded += batch.length - answer.failed.length;
-    return { segments: batch.length, more: batch.length < found.length || found.length === BATCH_SEGMENTS };
-  }
-
-  /** Memory for a batch; a single larger segment gets its own. */
-  #room(batch: readonly Unfolded[]): SharedArrayBuffer {
-    const bytes = batch.reduce((sum, segment) => sum + segment.bytes, 0);
-    if (bytes <= this.#memory.byteLength) return this.#memory;
-    const room = new SharedArrayBuffer(Math.max(bytes, FIRST_BYTES));
-    if (bytes <= BATCH_BYTES) this.#memory = room;
-    return room;
-  }
-
-  async #write(tx: Tx, batch: readonly Unfolded[], { sheet, failed }: FoldAnswer): Promise<void> {
-    for (const { seq, reason } of failed)
-      await tx.updateTable('usage_unfolded').set({ failed: reason }).where('seq', '=', seq).execute();
-    const bad = new Set(failed.map(({ seq }) => seq));
-    const good = batch.map(({ seq }) => seq).filter((seq) => !bad.has(seq));
-    if (good.length === 0) return;
-    const { numDeletedRows } = await tx
-      .deleteFrom('usage_unfolded')
-      .where('seq', 'in', good)
-      .executeTakeFirst();
-    if (Number(numDeletedRows) !== good.length) throw new Error('usage segments were folded by another');
-    await addSheet(tx, this.#options.store.kind, sheet);
-  }
 }
 
-async function takeLock(tx: Tx): Promise<boolean> {
-  const { rows } = await sql<{ taken: boolean }>`
-    select pg_try_advisory_xact_lock(${sql.lit(FOLD_LOCK)}, hashtext(current_schema())) as taken`.execute(tx);
-  return rows[0]?.taken === true;
-}
-
-async function nextUnfolded(db: Db | Tx): Promise<Unfolded[]> {
-  return await db
-    .selectFrom('usage_unfolded as unfolded')
-    .innerJoin('usage_segments as segment', 'segment.seq', 'unfolded.seq')
-    .select(['segment.seq', 'segment.last_at', 'segment.format', 'segment.events', 'segment.crc'])
-    .select(sql<number>`length(segment.payload)`.as('bytes'))
-    .where('unfolded.failed', 'is', null)
-    .orderBy('unfolded.seq')
-    .limit(BATCH_SEGMENTS)
-    .execute();
-}
-
-function firstBytes(found: readonly Unfolded[]): Unfolded[] {
-  let bytes = 0;
-  return found.filter((segment, at) => {
-    bytes += segment.bytes;
-    return at === 0 || bytes <= BATCH_BYTES;
-  });
-}
-
-/** Piece by piece, because on PostgreSQL each is read from text on the main thread. */
-async function readPayload(db: Db | Tx, { seq, last_at }: Unfolded, payload: Uint8Array): Promise<void> {
-  for (let at = 0; at < payload.length; at += PIECE_BYTES) {
-    const { piece } = await db
-      .selectFrom('usage_segments')
-      .select(sql<Uint8Array>`substr(payload, ${sql.lit(at + 1)}, ${sql.lit(PIECE_BYTES)})`.as('piece'))
-      .where('seq', '=', seq)
-      .where('last_at', '=', last_at)
-      .executeTakeFirstOrThrow();
-    payload.set(piece, at);
-  }
+function inStore(foldUsage: NonNullable<Store['foldUsage']>): Fold {
+  let pricing: Pricing = { lists: [], addresses: {} };
+  return {
+    reprice: (given) => {
+      pricing = given;
+    },
+    turn: () => foldUsage(pricing),
+    close: async () => {},
+  };
 }

@@ -1,6 +1,6 @@
-// Reads a usage segment for the roll-up's thread: the same events as `readSegment` of the journal, which owns the layout,
-// without its schema library, whose memory (15 MB a thread) this thread would hold only to check keygate's own bytes
-// behind a checksum. A line that is not of the layout still throws. Tested against `readSegment`.
+// Reads a usage segment for folding: the same events as `readSegment` of the journal, which owns the layout, without
+// its schema library, whose memory (15 MB a thread) a thread would hold only to check keygate's own bytes behind a
+// checksum. A line that is not of the layout still throws. Tested against `readSegment`.
 
 import { crc32 } from 'node:zlib';
 import type { EventSpend, Outcome, Usage, UsageEvent, UsageSource } from '../usage.ts';
@@ -10,14 +10,32 @@ import type { RawSegment } from './messages.ts';
 const FORMATS: readonly number[] = [1, 2, 3];
 const FIELDS = 31;
 
-/** Throws when the segment was damaged or is of a newer version. */
-export function segmentEvents({ format, crc, events, payload }: Omit<RawSegment, 'seq'>): UsageEvent[] {
+const NEWLINE = 10;
+
+/** One event after the other: a segment may hold 100,000. Throws when it was damaged or is of a newer version. */
+export function* segmentEvents({
+  format,
+  crc,
+  events,
+  payload,
+}: Omit<RawSegment, 'seq'>): Generator<UsageEvent> {
   if (!FORMATS.includes(format)) throw new Error(`usage segment of unknown format ${format}`);
   const bytes = Buffer.from(payload.buffer, payload.byteOffset, payload.byteLength);
   if (crc32(bytes) !== crc) throw new Error('usage segment is damaged: its checksum is wrong');
-  const lines = bytes.toString('utf8').trimEnd().split('\n');
-  if (lines.length !== events) throw new Error('usage segment is damaged: events are missing');
-  return lines.map(eventIn);
+  let found = 0;
+  for (let at = 0; at < bytes.length; found++) {
+    const next = bytes.indexOf(NEWLINE, at);
+    const end = next < 0 ? bytes.length : next;
+    yield eventIn(bytes.toString('utf8', at, end));
+    at = end + 1;
+  }
+  if (found !== events) throw new Error('usage segment is damaged: events are missing');
+}
+
+/** Why a segment could not be read, without the values that it was about. */
+export function reasonOf(error: unknown): string {
+  if (error instanceof Error && error.message.startsWith('usage segment')) return error.message;
+  return 'its lines are not of this format';
 }
 
 function eventIn(line: string): UsageEvent {

@@ -1,5 +1,5 @@
-// Asks the roll-up's thread, which is started when there is something to fold and ended after a while without.
-// Should it die, the batch it had is refused, nothing of it was written, and the next batch starts another.
+// Asks the roll-up's thread (rollup-worker.ts), which is started when there is something to fold and ended after a while
+// without. Should it die, the batch it had is refused, nothing of it was written, and the next batch starts another.
 
 import { Worker } from 'node:worker_threads';
 import type { FoldAnswer, Pricing, RawSegment } from './messages.ts';
