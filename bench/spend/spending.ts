@@ -25,6 +25,9 @@ const json = {
   ],
   max_completion_tokens: 200,
 };
+/** As on the road: the same lists for every call of a key. */
+const TARGETS = [{ provider: { name: 'openai' }, model: 'gpt-5-mini' }];
+const NO_GROUPS: readonly string[] = [];
 const usage = { ...noUsage(), input: 120, output: 60 };
 
 function budget(at: number, scope: Budget['scope'], scopeId: string): Budget {
@@ -98,12 +101,12 @@ async function measure(name: string, budgets: readonly Budget[]): Promise<void> 
         projectId: 'proj_1' as ProjectId,
         keyId: 'key_1' as KeyId,
         serviceAccountId: null,
-        groupIds: [],
+        groupIds: NO_GROUPS,
         stream: false,
         endUser: 'ann',
         at: Date.now(),
         body: { meter: 'chat', json, size, files: 0, fileBytes: 0, characters: 0 },
-        targets: [{ provider: 'openai', model: 'gpt-5-mini' }],
+        targets: TARGETS,
       },
       (later) => {
         if (later instanceof Reservation) spending.release(later);

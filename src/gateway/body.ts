@@ -87,6 +87,7 @@ function understandJson(call: Call, body: Buffer, bounds: Bounds): ApiError | nu
   if (asked instanceof ApiError) return asked;
   call.asked = asked;
   call.json = value;
+  call.text = text;
   return null;
 }
 

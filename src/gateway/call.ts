@@ -109,6 +109,8 @@ export class Call implements Watcher {
   asked: Asked = NOTHING_ASKED;
   /** A JSON body, parsed: kept until it was looked at for what it may cost. */
   json: Readonly<Record<string, unknown>> | null = null;
+  /** The same as text, as long as `json` is kept. */
+  text = '';
   /** Members of a JSON body that its project's controls set before it is sent: name, JSON text. */
   members: ReadonlyMap<string, string> | null = null;
 

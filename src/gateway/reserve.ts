@@ -12,8 +12,9 @@ import { LATER, type Resume, type Verdict } from './verdict.ts';
 
 export function reserve(call: Call, journal: Journal, spending: Spending, resume: Resume): Verdict {
   if (call.operation?.served === 'here') return null;
-  const { json } = call;
+  const { json, text } = call;
   call.json = null;
+  call.text = '';
   if (!journal.take()) {
     return unavailable(
       'Usage cannot be recorded fast enough at the moment, and unmetered calls are not made. Please try again.',
@@ -21,7 +22,7 @@ export function reserve(call: Call, journal: Journal, spending: Spending, resume
     );
   }
   call.reserved = true;
-  return spending.active ? reserveCost(call, json, spending, resume) : null;
+  return spending.active ? reserveCost(call, json, text, spending, resume) : null;
 }
 
 /** Gives back what was taken for a call that ends before it was forwarded. */
@@ -34,12 +35,18 @@ export function unreserve(call: Call, journal: Journal, spending: Spending): voi
   journal.release();
 }
 
-function reserveCost(call: Call, json: Call['json'], spending: Spending, resume: Resume): Verdict {
+function reserveCost(
+  call: Call,
+  json: Call['json'],
+  text: string,
+  spending: Spending,
+  resume: Resume,
+): Verdict {
   const { caller, route, meter, asked } = call;
   // A test key's calls go to the sandbox and cost nothing; so does what no provider bills.
   if (caller === null || route === null || caller.type === 'test') return null;
   if (meter === 'none' || meter === 'moderations') return null;
-  if (json !== null && call.body !== null && isAmbiguous(call.body, json)) {
+  if (json !== null && call.body !== null && isAmbiguous(call.body, text, json)) {
     return new ApiError(
       400,
       'The JSON body says twice how large the call may be: it could be read in two ways.',
@@ -63,7 +70,7 @@ function reserveCost(call: Call, json: Call['json'], spending: Spending, resume:
         fileBytes: asked.fileBytes,
         characters: asked.characters,
       },
-      targets: route.targets.map(({ provider, model }) => ({ provider: provider.name, model })),
+      targets: route.targets,
     },
     (later) => resume(call, take(call, later, spending)),
   );
@@ -82,17 +89,18 @@ const COSTS: readonly string[] = [
 ];
 const COSTS_SET: ReadonlySet<string> = new Set(COSTS);
 
+const COSTS_QUOTED = COSTS.map((name) => `"${name}"`);
+
 /**
  * Whether one of them stands twice: keygate would go by the last, and a provider perhaps by the first. A body in which
  * those that are there stand once, anywhere, is not looked at byte by byte.
  */
-function isAmbiguous(body: Buffer, json: Readonly<Record<string, unknown>>): boolean {
-  let plain = !body.includes('\\u');
-  for (const name of COSTS) {
-    if (!plain) break;
-    if (json[name] === undefined) continue;
-    const quoted = `"${name}"`;
-    plain = body.indexOf(quoted, body.indexOf(quoted) + quoted.length) < 0;
+function isAmbiguous(body: Buffer, text: string, json: Readonly<Record<string, unknown>>): boolean {
+  let plain = !text.includes('\\u');
+  for (let i = 0; plain && i < COSTS.length; i++) {
+    if (json[COSTS[i] ?? ''] === undefined) continue;
+    const quoted = COSTS_QUOTED[i] ?? '';
+    plain = !text.includes(quoted, text.indexOf(quoted) + quoted.length);
   }
   return !plain && !(ObjectScan.over(body, Number.POSITIVE_INFINITY, COSTS_SET) instanceof ObjectScan);
 }

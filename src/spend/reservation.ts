@@ -3,20 +3,8 @@
 import type { Hold } from './escrow/answers.ts';
 import type { Meter } from './meter/model.ts';
 import { Rates } from './prices/rates.ts';
-import type { PricedModel } from './prices/table.ts';
+import type { Serving } from './servings.ts';
 import type { EventSpend, Usage } from './usage.ts';
-
-/** A model that may serve the call, by the names of its provider and its own, with its prices at the call's arrival. */
-export interface Serving {
-  readonly provider: string;
-  readonly model: string;
-  /** Null: no list knows it. */
-  readonly priced: PricedModel | null;
-  /** The dearest rates at which it may be charged; null: without a price. */
-  readonly rates: Rates | null;
-  /** The member of the body that bounds a reply there; null: there is none. */
-  readonly replyMember: string | null;
-}
 
 /** How a call ended, as far as its cost goes. */
 export interface Ended {
@@ -75,24 +63,26 @@ export class Reservation {
 
   /** The member that bounds the reply, as the call must be sent on to this provider with it; null: as it came. */
   boundFor(provider: string): { readonly name: string; readonly tokens: number } | null {
-    const name = this.servings.find((each) => each.provider === provider)?.replyMember;
-    return this.replyTokens === null || !name ? null : { name, tokens: this.replyTokens };
+    if (this.replyTokens === null) return null;
+    const serving = this.servings.find((each) => each.provider === provider);
+    const name = serving === undefined ? null : replyMember(this.meter, serving.listed);
+    return name === null ? null : { name, tokens: this.replyTokens };
   }
 
   /** What the call cost at the prices of the model that served it. Nano-dollars. */
   cost(ended: Ended): EventSpend {
-    const paid = {
-      lease: this.hold.accounts[0]?.book.lease ?? '',
-      endUser: this.endUser,
-      ...(this.groups === null ? {} : { groups: this.groups }),
-    };
     const { usage } = ended;
     const rates = this.ratesOf(ended);
-    if (rates === null || (usage !== null && !meets(rates, this.meter))) {
-      return { cost: 0, unpriced: usage !== null, priceVersion: '', ...paid };
-    }
-    const cost = usage === null ? 0 : costOf(rates, usage);
-    return { cost, unpriced: false, priceVersion: rates.version, ...paid };
+    if (rates === null || (usage !== null && !meets(rates, this.meter)))
+      return this.spend(0, usage !== null, '');
+    return this.spend(usage === null ? 0 : costOf(rates, usage), false, rates.version);
+  }
+
+  private spend(cost: number, unpriced: boolean, priceVersion: string): EventSpend {
+    const { endUser, groups } = this;
+    const lease = this.hold.accounts[0]?.book.lease ?? '';
+    const spend = { cost, unpriced, priceVersion, lease, endUser };
+    return groups === null ? spend : { ...spend, groups };
   }
 
   /** By the tier that the reply names; by the one that was reserved for where it names none that has a price. */
@@ -103,6 +93,16 @@ export class Reservation {
     const rates = serving.priced?.rates(serviceTier);
     return rates instanceof Rates ? rates : serving.rates;
   }
+}
+
+/**
+ * The member of a body that bounds a reply there; null: there is none. OpenAI's newer models take `max_completion_tokens`
+ * only; other providers know `max_tokens` for certain.
+ */
+function replyMember(meter: Meter, listed: string): string | null {
+  if (meter === 'responses') return 'max_output_tokens';
+  if (meter !== 'chat') return null;
+  return listed === 'openai' || listed === 'azure' ? 'max_completion_tokens' : 'max_tokens';
 }
 
 /** No call uses more than this of anything: a provider that says so is not believed, as in the reports. */

@@ -14,19 +14,20 @@ import type { ApiError } from '../platform/errors.ts';
 import type { KeyId, OrganizationId, ProjectId } from '../platform/ids.ts';
 import type { Change, Store } from '../store/store.ts';
 import { type BodyBound, boundOfBody, boundOnModel, type CallBody } from './bound/bound.ts';
-import { modelLimits } from './bound/model-limits.ts';
 import { showsAll } from './bound/visible.ts';
 import { BudgetDirectory } from './budgets/directory.ts';
-import type { Applying, Budget } from './budgets/model.ts';
+import type { Budget } from './budgets/model.ts';
 import { allBudgets, readBudgets } from './budgets/store.ts';
 import { declared } from './credits/store.ts';
+import type { Purse } from './escrow/account.ts';
 import type { Hold, Refusal, Unavailable } from './escrow/answers.ts';
 import type { Escrow } from './escrow/escrow.ts';
 import { ExcessWatch } from './escrow/excess.ts';
-import { Rates } from './prices/rates.ts';
-import type { PricedModel, PriceTable } from './prices/table.ts';
+import type { Rates } from './prices/rates.ts';
+import type { PriceTable } from './prices/table.ts';
 import { limitReached, limitsUnknown, undeclared, unpriced } from './refusal.ts';
-import { type Ended, meets, Reservation, type Serving, type Steps } from './reservation.ts';
+import { type Ended, meets, Reservation, type Steps } from './reservation.ts';
+import { type Candidate, type Serving, Servings } from './servings.ts';
 import type { EventSpend } from './usage.ts';
 
 /** A call waits so long for a slice of its budgets, in milliseconds. */
@@ -71,8 +72,7 @@ export interface SpendCall {
   /** When it arrived, milliseconds since the epoch: decides prices and windows. */
   readonly at: number;
   readonly body: CallBody;
-  /** Whoever may serve it, by the names of provider and model. */
-  readonly targets: readonly { readonly provider: string; readonly model: string }[];
+  readonly targets: readonly Candidate[];
 }
 
 /** A reservation; null: no budget applies, or the call costs nothing. */
@@ -91,10 +91,29 @@ export interface SpendingOptions {
   readonly onRefused?: (refusal: Refusal<Budget>, at: number) => void;
 }
 
-/** The budgets above a key's calls, as long as its owner is in these groups. */
+/** What is above a call: found once for each key and end user, and again when a budget changes. */
+interface Above {
+  /** Of its budgets, the organization's first. */
+  readonly purses: readonly Purse<Budget>[];
+  /** One of them is hard. */
+  readonly hard: boolean;
+  readonly countsEndUser: boolean;
+  readonly countsGroups: boolean;
+}
+
+/** What is above the calls of one key, as long as its owner is in these groups. */
 interface Known {
   readonly groups: readonly string[];
-  readonly applying: readonly Applying[];
+  readonly byEndUser: Map<string, Above>;
+}
+
+/** The most that a call can cost, and how it is kept to that. */
+interface Most {
+  /** Nano-dollars. */
+  worst: number;
+  /** The bound of a reply that it must be sent on with; null: none. */
+  readonly replyTokens: number | null;
+  readonly steps: Steps | null;
 }
 
 export class Spending {
@@ -106,9 +125,11 @@ export class Spending {
   settled = 0;
   private readonly options: SpendingOptions;
   private readonly known = new Map<string, Known>();
+  /** Keys and end users in `known`. */
+  private knownCount = 0;
   /** Organizations that pay in a way that nobody declared. */
   private undeclared: ReadonlySet<string> = new Set();
-  private table: PriceTable | null = null;
+  private prices: Servings | null = null;
   private loadedAt = 0;
 
   constructor(options: SpendingOptions) {
@@ -139,38 +160,51 @@ export class Spending {
    */
   reserve(call: SpendCall, done: (reserved: Reserved) => void): Reserved | undefined {
     const { escrow, clock } = this.options;
-    const applying = this.applying(call);
+    const above = this.above(call);
     const unpaid = this.undeclared.size > 0 && this.undeclared.has(call.organizationId);
-    if (applying.length === 0 && !unpaid) return null;
+    if (above.purses.length === 0 && !unpaid) return null;
     const servings = this.servings(call);
-    if (servings.every(({ rates }) => rates?.free)) return null;
+    if (servings.every(isFree)) return null;
     if (unpaid) return undeclared();
-    const hard = applying.some(({ budget }) => budget.enforcement === 'hard');
+    const { hard, purses } = above;
     if (hard && this.options.rules.unpriced === 'refuse') {
       const without = servings.find(({ rates }) => rates === null || !meets(rates, call.body.meter));
       if (without !== undefined)
         return unpriced(without.model, without.priced === null ? null : tierOf(call));
     }
-    const { worst: most, replyTokens, steps } = this.worst(call, servings, hard);
+    const most = this.worst(call, servings, hard);
     // A soft limit bears anything; what it bears is summed in doubles.
-    const worst = hard ? most : Math.min(most, SOFT_MOST);
-    const endUser = applying.some(({ budget }) => budget.scope === 'end_user') ? call.endUser : null;
-    const groups = applying.some(({ budget }) => budget.scope === 'group') ? call.groupIds : null;
-    const purses = applying.map(({ budget, subject }) => escrow.purse(budget, subject));
-    const answer = (result: Hold | Refusal<Budget> | Unavailable): Reservation | ApiError => {
-      if (result.kind === 'refused') {
-        this.options.onRefused?.(result, call.at);
-        return limitReached(result, worst);
-      }
-      if (result.kind === 'unavailable') return limitsUnknown(result);
-      const bound = hard ? replyTokens : null;
-      return new Reservation(servings, call.body.meter, result, bound, endUser, groups, steps);
-    };
+    if (!hard) most.worst = Math.min(most.worst, SOFT_MOST);
     const mono = clock.monotonic();
-    const result = escrow.reserve(purses, worst, call.at, mono);
-    if (result !== 'later') return answer(result);
-    escrow.wait(purses, worst, call.at, mono, WAIT_MS, (later) => done(answer(later)));
+    const result = escrow.reserve(purses, most.worst, call.at, mono);
+    if (result !== 'later') return this.answer(call, above, servings, most, result);
+    escrow.wait(purses, most.worst, call.at, mono, WAIT_MS, (later) =>
+      done(this.answer(call, above, servings, most, later)),
+    );
     return undefined;
+  }
+
+  private answer(
+    { at, body, endUser, groupIds }: SpendCall,
+    { hard, countsEndUser, countsGroups }: Above,
+    servings: readonly Serving[],
+    { worst, replyTokens, steps }: Most,
+    result: Hold | Refusal<Budget> | Unavailable,
+  ): Reservation | ApiError {
+    if (result.kind === 'refused') {
+      this.options.onRefused?.(result, at);
+      return limitReached(result, worst);
+    }
+    if (result.kind === 'unavailable') return limitsUnknown(result);
+    return new Reservation(
+      servings,
+      body.meter,
+      result,
+      hard ? replyTokens : null,
+      countsEndUser ? endUser : null,
+      countsGroups ? groupIds : null,
+      steps,
+    );
   }
 
   /** The call is over: charges what it cost, and gives back the rest. */
@@ -216,48 +250,54 @@ export class Spending {
     if (!hold.over) this.options.escrow.release(hold);
   }
 
-  /** The budgets above a call. They are looked for once a key, and again when a budget changes. */
-  private applying(call: SpendCall): readonly Applying[] {
-    const { known } = this;
-    const named =
-      call.endUser === null || call.endUser === '' ? call.keyId : `${call.keyId}\n${call.endUser}`;
-    let found = known.get(named);
-    if (found === undefined || found.groups !== call.groupIds) {
-      const { organizationId, projectId, keyId, serviceAccountId, groupIds, endUser } = call;
-      const spender = { organizationId, projectId, keyId, serviceAccountId, groupIds, endUser };
-      found = { groups: groupIds, applying: this.budgets.applying(spender) };
-      // End users are named by callers, as many as they like.
-      if (known.size >= KNOWN_MOST) known.clear();
-      known.set(named, found);
+  private above(call: SpendCall): Above {
+    const { keyId, groupIds } = call;
+    let known = this.known.get(keyId);
+    if (known === undefined || known.groups !== groupIds) {
+      known = { groups: groupIds, byEndUser: new Map() };
+      this.known.set(keyId, known);
     }
-    return found.applying;
+    const endUser = call.endUser ?? '';
+    return known.byEndUser.get(endUser) ?? this.lookAbove(call, known, endUser);
   }
 
-  private servings({ targets, at, body }: SpendCall): Serving[] {
-    const { table } = this;
-    if (table === null) throw new Error('spending before the prices were read');
+  private lookAbove(call: SpendCall, known: Known, endUser: string): Above {
+    const applying = this.budgets.applying(call);
+    const above = {
+      purses: applying.map(({ budget, subject }) => this.options.escrow.purse(budget, subject)),
+      hard: applying.some(({ budget }) => budget.enforcement === 'hard'),
+      countsEndUser: applying.some(({ budget }) => budget.scope === 'end_user'),
+      countsGroups: applying.some(({ budget }) => budget.scope === 'group'),
+    };
+    // End users are named by callers, as many as they like.
+    if (++this.knownCount > KNOWN_MOST) this.forget();
+    else known.byEndUser.set(endUser, above);
+    return above;
+  }
+
+  private forget(): void {
+    this.known.clear();
+    this.knownCount = 0;
+  }
+
+  private servings({ targets, at, body }: SpendCall): readonly Serving[] {
+    const { prices } = this;
+    if (prices === null) throw new Error('spending before the prices were read');
     const asked = body.json?.['service_tier'];
-    return targets.map(({ provider, model }) => {
-      const listed = this.options.listName(table, provider);
-      const found = table.find(listed, model, at);
-      const priced = found.kind === 'priced' ? found : null;
-      const rates = priced && ratesOf(priced, typeof asked === 'string' ? asked : null);
-      return { provider, model, priced, rates, replyMember: replyMember(body, listed) };
-    });
+    const tier = typeof asked === 'string' ? asked : '';
+    const servings: Serving[] = [];
+    for (const target of targets) servings.push(prices.of(target, tier, at));
+    return servings;
   }
 
   /** The most that any of the models may cost, and the least bound on the reply that holds for all of them. */
-  private worst(
-    { body, stream }: SpendCall,
-    servings: readonly Serving[],
-    hard: boolean,
-  ): { worst: number; replyTokens: number | null; steps: Steps | null } {
+  private worst({ body, stream }: SpendCall, servings: readonly Serving[], hard: boolean): Most {
     const bound: BodyBound = boundOfBody(body);
     if (hard && stream && this.canStop(bound, servings)) return this.firstStep(bound, servings);
     let worst = 0;
     let replyTokens: number | null = null;
-    for (const { model, rates } of servings) {
-      const most = boundOnModel(bound, modelLimits(model), this.options.rules.replyTokens);
+    for (const { model, rates, limits } of servings) {
+      const most = boundOnModel(bound, limits, this.options.rules.replyTokens);
       if (most.replyTokens !== null)
         replyTokens = replyTokens === null ? most.replyTokens : Math.min(replyTokens, most.replyTokens);
       if (rates !== null) worst = Math.max(worst, this.excess.raised(model, worstOf(rates, most)));
@@ -273,11 +313,11 @@ export class Spending {
     return servings.every(({ model, rates }) => rates !== null && showsAll(model, stopModels));
   }
 
-  private firstStep(bound: BodyBound, servings: readonly Serving[]) {
-    const bounds = servings.map(({ model, rates }) => ({
+  private firstStep(bound: BodyBound, servings: readonly Serving[]): Most {
+    const bounds = servings.map(({ model, rates, limits }) => ({
       model,
       rates,
-      most: boundOnModel(bound, modelLimits(model), Number.MAX_SAFE_INTEGER),
+      most: boundOnModel(bound, limits, Number.MAX_SAFE_INTEGER),
     }));
     const nanoFor = (tokens: number): number => {
       let worst = 0;
@@ -302,7 +342,7 @@ export class Spending {
       for (const id of group) if (!there.has(id)) this.budgets.delete(id as Budget['id']);
       for (const budget of read) this.budgets.set(budget);
     }
-    if (ids.length > 0) this.known.clear();
+    if (ids.length > 0) this.forget();
     if (changes.some(({ kind }) => kind === 'credit_account' || kind === 'organization'))
       await this.learnBilling(store);
     await this.arm(changes.some(({ kind }) => kind === 'price_list'));
@@ -318,8 +358,9 @@ export class Spending {
   /** Prices are there before the first budget applies. */
   private async arm(repriced = false): Promise<void> {
     const needed = this.budgets.size > 0 || this.undeclared.size > 0;
-    if (!needed) this.table = null;
-    else if (repriced || this.table === null) this.table = await this.options.prices();
+    if (!needed) this.prices = null;
+    else if (repriced || this.prices === null)
+      this.prices = new Servings(await this.options.prices(), this.options.listName);
     this.active = needed;
   }
 }
@@ -329,23 +370,9 @@ function tierOf({ body }: SpendCall): string | null {
   return typeof asked === 'string' ? asked.slice(0, 64) : null;
 }
 
-/** A call that asks for a tier may be served, and charged, at the default one: the dearer of the two. */
-function ratesOf(priced: PricedModel, tier: string | null): Rates | null {
-  const plain = priced.rates(null);
-  const asked = priced.rates(tier);
-  if (!(plain instanceof Rates) || !(asked instanceof Rates)) return null;
-  return asked !== plain && asked.worstCase(PROBE) > plain.worstCase(PROBE) ? asked : plain;
+function isFree({ rates }: Serving): boolean {
+  return rates?.free === true;
 }
-
-/** OpenAI's newer models take `max_completion_tokens` only; other providers know `max_tokens` for certain. */
-function replyMember({ meter }: CallBody, listed: string): string | null {
-  if (meter === 'responses') return 'max_output_tokens';
-  if (meter !== 'chat') return null;
-  return listed === 'openai' || listed === 'azure' ? 'max_completion_tokens' : 'max_tokens';
-}
-
-/** Tells which of two rates is dearer: tiers are multiples of each other. */
-const PROBE = { input: 1_000_000, output: 1_000_000 };
 
 function worstOf(rates: Rates, bound: Parameters<Rates['worstCase']>[0]): number {
   try {

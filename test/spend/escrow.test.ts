@@ -352,12 +352,12 @@ describe('what a node holds', () => {
       rig.pass(node, 100);
     }
     expect(rig.account(purse.budget).committed).toBeGreaterThan(rig.account(purse.budget).settled);
-    rig.pass(node, 6000);
+    rig.pass(node, 15_000);
     expect(rig.account(purse.budget)).toMatchObject({ committed: 21_000, settled: 21_000 });
     expect([...node.accounts()]).toEqual([]);
     // And it goes on from there.
     node.settle(rig.held(node, [purse], 1000), 700);
-    rig.pass(node, 6000);
+    rig.pass(node, 15_000);
     expect(rig.account(purse.budget)).toMatchObject({ committed: 21_700, settled: 21_700 });
   });
 
@@ -442,6 +442,33 @@ describe('what a node holds', () => {
     expect(node.stopped).toBe(true);
     expect(rig.account(purse.budget)).toMatchObject({ committed: 100, settled: 100 });
     expect([...rig.store.leases.values()].every(({ state }) => state.closed)).toBe(true);
+  });
+
+  test('is one account, by whichever purse it is reached and however long that was kept unused', () => {
+    const rig = new Rig();
+    const node = rig.node();
+    const budget = rig.budget('b', 10_000);
+    const kept = node.purse(budget, 'ann');
+    // A call under way elsewhere keeps the lease good.
+    rig.held(node, [node.purse(rig.budget('c', 100))], 10);
+    node.settle(rig.held(node, [kept], 4000), 300);
+    // Long enough for the account to be put away and the purse to be forgotten.
+    rig.pass(node, 60_000);
+    const later = node.purse(budget, 'ann');
+    expect(later).not.toBe(kept);
+    for (const purse of [later, kept]) node.settle(rig.held(node, [purse], 4000), 300);
+    rig.pass(node, 60_000);
+    // What costs nothing needs no slice: it must not be counted in an account that was put away.
+    for (const purse of [later, kept]) {
+      const free = rig.held(node, [purse], 0);
+      expect([...node.accounts()]).toContain(free.accounts[0]);
+      node.settle(free, 0);
+    }
+    const holds = [later, kept, later].map((purse) => rig.held(node, [purse], 3000));
+    expect(rig.take(node, [kept], 3000)).toMatchObject({ kind: 'refused' });
+    for (const hold of holds) node.settle(hold, 1000);
+    rig.pass(node, 60_000);
+    expect(rig.account(budget, undefined, 'ann')).toMatchObject({ committed: 3900, settled: 3900 });
   });
 
   test('is void, and said to be lost, when the store does not know the lease any more', () => {

@@ -48,19 +48,27 @@ export function measurePrompt(body: Readonly<Record<string, unknown>> | null): P
   };
 }
 
+type Members = Readonly<Record<string, unknown>>;
+
+function isMembers(value: unknown): value is Members {
+  return typeof value === 'object' && value !== null;
+}
+
 class Tape {
   text = 0;
   image = 0;
   audio = 0;
   open = false;
 
-  object(value: object, depth: number): void {
-    const type: unknown = Reflect.get(value, 'type');
+  object(value: Members, depth: number): void {
+    const type = value['type'];
     if (type === 'image_url' || type === 'input_image' || type === 'image') return this.picture(value);
     for (const name in value) {
       this.text += name.length * 3 + PER_VALUE;
-      const member: unknown = Reflect.get(value, name);
-      if (member === null || member === undefined) this.text += SCALAR;
+      const member = value[name];
+      if (typeof member === 'string' && !HELD.has(name) && name !== 'input_audio')
+        this.text += Buffer.byteLength(member) + PER_VALUE;
+      else if (member === null || member === undefined) this.text += SCALAR;
       else if (HELD.has(name)) this.open = true;
       else if (name === 'input_audio') this.sound(member);
       else this.value(member, depth + 1);
@@ -75,20 +83,18 @@ class Tape {
         if (typeof each === 'number') this.text += PER_VALUE;
         else this.value(each, depth + 1);
       }
-    } else if (typeof value === 'object' && value !== null && depth < DEEPEST) this.object(value, depth);
+    } else if (isMembers(value) && depth < DEEPEST) this.object(value, depth);
     else this.text += SCALAR;
   }
 
-  private picture(part: object): void {
-    const inner: unknown = Reflect.get(part, 'image_url');
-    const held: unknown =
-      typeof inner === 'object' && inner !== null ? Reflect.get(inner, 'detail') : undefined;
-    const detail: unknown = Reflect.get(part, 'detail') ?? held;
+  private picture(part: Members): void {
+    const inner = part['image_url'];
+    const detail = part['detail'] ?? (isMembers(inner) ? inner['detail'] : undefined);
     this.image += detail === 'low' ? IMAGE_LOW : IMAGE;
   }
 
   private sound(part: unknown): void {
-    const data: unknown = typeof part === 'object' && part !== null ? Reflect.get(part, 'data') : undefined;
+    const data = isMembers(part) ? part['data'] : undefined;
     const bytes = typeof data === 'string' ? data.length * 0.75 : 0;
     this.audio += Math.ceil((bytes / AUDIO_BYTES_A_SECOND) * AUDIO_TOKENS_A_SECOND) + SCALAR;
   }

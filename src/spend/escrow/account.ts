@@ -8,7 +8,7 @@ import { Demand } from './sizing.ts';
 /** After a call was refused, calls as large are refused without asking the store again, for this long. */
 const DENIED_MS = 500;
 /** Without a call for this long, an account gives back all that it holds. */
-const IDLE_MS = 3_000;
+const IDLE_MS = 10_000;
 
 /** One budget (for one subject) on this node. Callers keep it and hand it to `reserve`. */
 export class Purse<B extends EscrowBudget = EscrowBudget> {
@@ -52,10 +52,14 @@ export class Account {
   due = false;
   /** In the turn that is under way. */
   asked = false;
+  /** Its book has put it away: a purse that still points to it has to open the account again. */
+  forgotten = false;
   /** The number of the turn that last answered for it. */
   answered = 0;
   /** What the store last said that it holds: more than `amount` while something is being given back. */
   private there: number;
+  /** The largest worst case among the calls that had to wait since the last turn. */
+  private waitingMost = 0;
   private deniedUntil = 0;
   private usedAt: number;
   private reported: number;
@@ -116,6 +120,7 @@ export class Account {
   /** A call waits for `worst`. */
   await(worst: number, mono: number): void {
     this.waiting += worst;
+    if (worst > this.waitingMost) this.waitingMost = worst;
     this.usedAt = mono;
   }
 
@@ -126,11 +131,16 @@ export class Account {
 
   /** Its entry in a turn. What it offers to give back, it stops using now. */
   entry(mono: number): TurnEntry {
+    if (this.waiting > 0 || this.free < this.low) this.demand.ranLow(this.waitingMost, mono);
+    this.waitingMost = 0;
     this.demand.observe(this.spent, this.held, mono);
     const used = this.spent + this.held;
     // A retired lease takes no new calls, but what runs under it may still need more.
     const need = used + this.wish + (this.book.retired ? 0 : this.waiting);
-    const want = Math.max(used, Math.min(need + this.ahead(mono), MAX_SLICE));
+    const want = Math.max(
+      used,
+      Math.min(Math.max(need + this.ahead(mono), this.kept(need, mono)), MAX_SLICE),
+    );
     if (this.hard && want < this.amount) this.amount = want;
     return {
       budgetId: this.purse.budget.id,
@@ -146,6 +156,7 @@ export class Account {
   /** Takes the store's answer to `entry`. */
   granted(entry: TurnEntry, granted: Granted, seq: number, mono: number): void {
     this.answered = seq;
+    this.demand.granted(mono);
     this.reported = entry.spent;
     this.left = granted.left;
     this.open = granted.open;
@@ -189,6 +200,15 @@ export class Account {
   }
 
   private ahead(mono: number): number {
-    return this.pressed || !this.hard || this.idle(mono) ? 0 : this.demand.ahead(this.held, this.left);
+    return this.mayHoldAhead(mono) ? this.demand.ahead(this.held, this.left) : 0;
+  }
+
+  /** What it has, it keeps while it is used and nobody is short of it: given back, it would be fetched again. */
+  private kept(need: number, mono: number): number {
+    return this.mayHoldAhead(mono) ? Math.min(this.amount, need + this.demand.most(this.left)) : 0;
+  }
+
+  private mayHoldAhead(mono: number): boolean {
+    return this.hard && !this.pressed && !this.idle(mono);
   }
 }

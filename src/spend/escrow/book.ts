@@ -191,6 +191,7 @@ export class Book {
 
   private forget(account: Account): void {
     this.accounts.delete(account.key);
+    account.forgotten = true;
     this.quiet.set(account.key, account.spent);
     if (account.purse.account === account) account.purse.account = null;
   }

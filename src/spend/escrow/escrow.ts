@@ -39,7 +39,10 @@ export class Escrow<B extends EscrowBudget = EscrowBudget> {
     this.book = this.newBook();
   }
 
-  /** The purse of a budget: keep it and hand it to `reserve`. A later call with a changed budget updates it. */
+  /**
+   * The purse of a budget: keep it and hand it to `reserve`, until the budget changes. One that was not used for a while is
+   * forgotten here, and another is made for whoever asks; both lead to the same account.
+   */
   purse(budget: B, subject = ''): Purse<B> {
     const key = `${budget.id}\n${subject}`;
     let purse = this.purses.get(key);
@@ -74,7 +77,8 @@ export class Escrow<B extends EscrowBudget = EscrowBudget> {
         account === null ||
         wall >= account.windowEnd ||
         wall < account.windowStart ||
-        account.book !== this.book
+        account.book !== this.book ||
+        account.forgotten
       ) {
         account = this.open(purse, wall, mono);
       }

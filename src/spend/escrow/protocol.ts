@@ -28,10 +28,10 @@
 // HOW LARGE A SLICE IS (sizing.ts)
 //   As small as traffic allows: what is spent and reserved, plus the spend of the next two seconds, but never more
 //   ahead than 1/512 of what is left of the budget, and nothing ahead when that would not bear one call. The node
-//   asks for more when half of what is ahead is used. Near the limit nothing is ahead: calls that come while a turn
+//   asks for more when half of what is ahead is used, for twice as much when that was soon, and keeps what it has. Near the limit nothing is ahead: calls that come while a turn
 //   is under way are granted together by the next (a few milliseconds), to the last cent of the budget. When a node
 //   is refused, the account is "pressed" for five seconds, in which every node gives back what it holds ahead.
-//   An idle account is given back whole.
+//   An account that is idle for ten seconds is given back whole.
 //
 // WHEN SOMETHING FAILS
 //   The node is killed. Its slices stay in `committed`: they count as spent. What may have been under way at the

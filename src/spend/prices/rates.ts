@@ -52,13 +52,19 @@ export interface CallBound {
 export class Rates {
   /** The price table's version: says in a usage record which prices these were. */
   readonly version: string;
+  /** Whether every price is 0: such a call needs no budget. */
+  readonly free: boolean;
   private readonly bands: readonly BandRates[];
+  private readonly kinds: ReadonlySet<string>;
 
   /** @param bands sorted by `above`, the first from 0 */
   constructor(version: string, bands: readonly Band[]) {
     if (bands[0]?.above !== 0) throw new RangeError('the first band of a price begins at 0');
     this.version = version;
     this.bands = bands.map((band) => new BandRates(band));
+    const prices = bands.flatMap((band) => Object.entries(band.prices));
+    this.free = prices.every(([, price]) => price === 0);
+    this.kinds = new Set(prices.filter(([, price]) => price !== undefined).map(([kind]) => kind));
   }
 
   /** What the list states, band by band. */
@@ -66,14 +72,9 @@ export class Rates {
     return this.bands.map(({ above, stated }) => ({ above, prices: stated }));
   }
 
-  /** Whether every price is 0: such a call needs no budget. */
-  get free(): boolean {
-    return this.bands.every((band) => Object.values(band.stated).every((price) => price === 0));
-  }
-
   /** Whether a kind has a price of its own, and not only its parent's. */
   states(kind: Kind): boolean {
-    return this.bands.some((band) => band.stated[kind] !== undefined);
+    return this.kinds.has(kind);
   }
 
   /**
