@@ -4,7 +4,10 @@ import type { ReplyHead } from './reply-head.ts';
 
 /** Takes the provider's answer as it comes: the relay. */
 export interface Receiver {
-  /** Returns whether more may come now. */
+  /**
+   * @param chunk what is kept of it is copied: its memory is the connection's
+   * @returns whether more may come now
+   */
   data(chunk: Buffer): boolean;
   end(): void;
   /** The answer broke off. */

@@ -68,7 +68,7 @@ export class NodePeer implements Peer {
     this.begin(status, lines, body.length);
     // As a string the head and the body leave in one write; latin1 maps each byte to itself. Long bodies are not copied.
     if (body.length < ONE_WRITE_BYTES) this.#response.end(body.toString('latin1'), 'latin1');
-    else this.#response.end(body);
+    else this.#response.end(Buffer.from(body));
   }
 
   begin(status: number, lines: string, length: number): void {
@@ -84,14 +84,14 @@ export class NodePeer implements Peer {
   }
 
   write(chunk: Buffer): boolean {
-    if (this.#response.write(chunk)) return true;
+    if (this.#response.write(Buffer.from(chunk))) return true;
     this.#response.once('drain', () => this.#watcher?.drained());
     return false;
   }
 
   end(last: Buffer | null): void {
     if (last === null) this.#response.end();
-    else this.#response.end(last);
+    else this.#response.end(Buffer.from(last));
   }
 
   destroy(): void {

@@ -69,7 +69,7 @@ export class OrderPeer implements Peer {
   write(chunk: Buffer): boolean {
     this.#bytes += chunk.length;
     if (this.#bytes > REPLY_BYTES) this.destroy();
-    else this.#parts.push(chunk);
+    else this.#parts.push(Buffer.from(chunk));
     return true;
   }
 

@@ -41,7 +41,8 @@ export interface Peer {
   /** Ends the connection with this reply. */
   keepNoMore(): void;
 
-  // The reply. `lines` are header lines, each ended by CRLF, without the length and without those of the connection.
+  // The reply. `lines` are header lines, each ended by CRLF, without the length and without those of the connection. Bytes
+  // are sent or copied before these return: their memory is the giver's.
 
   /** The whole reply. */
   answer(status: number, lines: string, body: Buffer): void;

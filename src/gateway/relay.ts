@@ -95,7 +95,10 @@ class WholeRelay implements Receiver {
 
   data(chunk: Buffer): boolean {
     this.#bytes += chunk.length;
-    if (this.#head.isJson && this.#bytes <= READ_BYTES) this.#parts.push(chunk);
+    // The whole answer at once is read before this returns; a part of one waits for the rest.
+    const isWhole = chunk.length === this.#head.contentLength;
+    if (this.#head.isJson && this.#bytes <= READ_BYTES)
+      this.#parts.push(isWhole ? chunk : Buffer.from(chunk));
     else this.#parts = [];
     if (this.#head.isJson) this.#call.transcript?.add(chunk);
     // The first piece of JSON waits, because it is nearly always all of it and then goes out in one write.

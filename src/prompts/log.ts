@@ -27,7 +27,7 @@ export class Transcript {
     if (chunk.length > room) this.cut = true;
     if (room <= 0) return;
     const piece = chunk.length > room ? chunk.subarray(0, room) : chunk;
-    this.pieces.push(piece);
+    this.pieces.push(Buffer.from(piece));
     this.bytes += piece.length;
   }
 }

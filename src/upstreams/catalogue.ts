@@ -82,7 +82,7 @@ function fetchModels(provider: Provider, headerLines: string): Promise<{ status:
           },
           data: (chunk) => {
             bytes += chunk.length;
-            if (bytes <= ANSWER_BYTES) parts.push(chunk);
+            if (bytes <= ANSWER_BYTES) parts.push(Buffer.from(chunk));
             else connection.abort(new Error('its list is too long'));
             return true;
           },

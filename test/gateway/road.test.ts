@@ -1,3 +1,4 @@
+import type { ServerResponse } from 'node:http';
 import { connect } from 'node:net';
 import { gzipSync } from 'node:zlib';
 import OpenAI from 'openai';
@@ -216,6 +217,31 @@ describe('what reaches the caller', () => {
     expect(await (await post(CHAT)).text()).toBe(large);
     upstream.answer = chatReply('é漢🙂');
     expect(await (await post(CHAT)).json()).toEqual(completion('é漢🙂'));
+  });
+
+  it('is its own caller’s, when the pieces of many answers come by turns', async () => {
+    const waiting: { readonly text: string; readonly response: ServerResponse }[] = [];
+    const CALLS = 12;
+    upstream.answer = (asked, response) => {
+      const text = JSON.stringify(completion(String(asked.json()['user']).repeat(150_000)));
+      const length = waiting.length % 3 === 0 ? { 'content-length': Buffer.byteLength(text) } : {};
+      response.writeHead(200, {
+        'content-type': waiting.length % 3 === 1 ? 'application/octet-stream' : 'application/json',
+        ...length,
+      });
+      if (waiting.push({ text, response }) < CALLS) return;
+      for (let at = 0; at < text.length; at += 10_000)
+        for (const each of waiting) each.response.write(each.text.slice(at, at + 10_000));
+      for (const each of waiting) each.response.end();
+    };
+    const users = Array.from({ length: CALLS }, (_, i) => String.fromCharCode(0x61 + i));
+    const replies = await Promise.all(
+      users.map(async (user) =>
+        (await post(JSON.stringify({ model: 'm', messages: MESSAGES, user }))).text(),
+      ),
+    );
+    for (const [i, user] of users.entries())
+      expect(replies[i] === JSON.stringify(completion(user.repeat(150_000))), user).toBe(true);
   });
 
   it('is the provider’s own error, with its advice on retrying', async () => {

@@ -152,7 +152,7 @@ export class Connection implements RequestEvents, Flushed {
   bytes(chunk: Buffer): void {
     if (chunk.length < COPIED_BYTES) return this.#put(chunk.toString('latin1'));
     this.#send();
-    if (!this.#socket.destroyed) this.#socket.write(chunk);
+    if (!this.#socket.destroyed) this.#socket.write(Buffer.from(chunk));
     this.#queue();
   }
 

@@ -35,7 +35,10 @@ export interface ConnectOptions {
 /** Who makes a call: told of its answer. After `complete` or `failed` nothing more comes. */
 export interface Exchange {
   head(head: ResponseHead): void;
-  /** Returns whether more may come now; otherwise the connection waits until `Connection.resume`. */
+  /**
+   * @param chunk the bytes are the connection's again when this returns: what is kept of them is copied
+   * @returns whether more may come now; otherwise the connection waits until `Connection.resume`
+   */
   data(chunk: Buffer): boolean;
   complete(): void;
   failed(error: Error): void;
@@ -55,6 +58,12 @@ const ONE_WRITE_BYTES = 64 * 1024;
 /** A server that says when it lets go of an idle connection is believed, less this margin. */
 const KEEP_ALIVE_MARGIN_MS = 1_000;
 const UNSAFE = /[\r\n\0]/;
+
+/**
+ * All connections without TLS read into the same memory, one after the other: a buffer a read would be 64 KB of it a call, for the
+ * collector to follow and the C library to cut (measured: a twentieth of the CPU time of a call).
+ */
+const READ = Buffer.allocUnsafeSlow(64 * 1024);
 
 export class Connection implements Flushed {
   /** When it became idle, on the owner's clock, and how long it may stay so. */
@@ -159,9 +168,16 @@ export class Connection implements Flushed {
   #connect(): void {
     const { secure, host, port, socketPath } = this.#origin;
     const { lookup, connectMs, tls } = this.#options;
+    const onread = {
+      buffer: READ,
+      callback: (count: number) => {
+        this.#received(READ.subarray(0, count));
+        return true;
+      },
+    };
     const socket =
       socketPath !== undefined
-        ? connectTcp({ path: socketPath })
+        ? connectTcp({ path: socketPath, onread })
         : secure
           ? connectTls({
               host,
@@ -171,7 +187,7 @@ export class Connection implements Flushed {
               ALPNProtocols: ['http/1.1'],
               ...tls,
             })
-          : connectTcp({ host, port, lookup });
+          : connectTcp({ host, port, lookup, onread });
     socket.setNoDelay(true);
     this.#socket = socket;
     this.#timer = setTimeout(() => {
@@ -181,8 +197,10 @@ export class Connection implements Flushed {
     socket.on('session', (session: Buffer) => {
       tls.session = session;
     });
-    socket.on('data', (bytes: Buffer) => this.#received(bytes));
     socket.on('end', () => this.#ended());
+    // Where the bytes come by `onread`, the stream still has to flow to its end. TLS gives its own buffers out.
+    if (secure && socketPath === undefined) socket.on('data', (bytes: Buffer) => this.#received(bytes));
+    else socket.resume();
     socket.on('error', (error: Error) => this.#fail(error));
     socket.on('close', () =>
       this.#fail(new ConnectionError('ECONNRESET', 'the provider closed the connection')),

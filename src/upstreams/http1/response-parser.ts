@@ -5,8 +5,8 @@
 // other than `chunked` alone, folded lines, control characters, a bare line feed in the head or in a chunk's frame,
 // 101, and heads, chunk frames or trailers beyond their bounds.
 //
-// Bodies are given out as they come, where they lie: what is given out is the caller's, and the bytes around it are not
-// looked at again. Nothing is kept but a head or a chunk's frame that is cut in two.
+// Bodies are given out as they come, where they lie, and only for that moment. Nothing is kept but a head or a chunk's
+// frame that is cut in two, as text.
 
 export interface ResponseHead {
   readonly status: number;
@@ -16,6 +16,7 @@ export interface ResponseHead {
 
 export interface ResponseEvents {
   head(head: ResponseHead): void;
+  /** @param chunk is not the taker's to keep */
   data(chunk: Buffer): void;
   /** @param reusable whether the connection may carry another call */
   complete(reusable: boolean): void;
@@ -80,7 +81,7 @@ export class ResponseParser {
     this.#hasBody = method !== 'HEAD';
   }
 
-  /** Takes bytes as they came, for good: it may move them. Throws ResponseSyntaxError; then destroy the connection. */
+  /** Takes bytes as they came; it may move them, and keeps none of them. Throws ResponseSyntaxError; then destroy the connection. */
   push(bytes: Buffer): void {
     let at = 0;
     while (at < bytes.length) {
