@@ -54,9 +54,6 @@ import { OwnedObjects } from './upstreams/objects.ts';
 import { Routes } from './upstreams/routes.ts';
 import { sandboxUpstream } from './upstreams/sandbox-upstream.ts';
 
-/** The counting thread is 50 MB: it is let go soon after the calls that nobody stated usage for. */
-const COUNTER_IDLE_MS = 20_000;
-
 export interface Io {
   readonly out: (text: string) => void;
   readonly err: (text: string) => void;
@@ -350,7 +347,7 @@ function makeRoad(
   closing.add(async () => routes.close());
   const stopCatalogue = keepCatalogue(config, routes, (message) => log.warn(message));
   closing.add(async () => stopCatalogue());
-  const counter = new TokenCounter({ clock, idleMs: COUNTER_IDLE_MS });
+  const counter = new TokenCounter({ clock });
   closing.add(() => counter.close());
   const objects = new OwnedObjects(store, (error) => log.error('objects', error));
   closing.add(() => objects.flush());

@@ -5,7 +5,8 @@
 // not counted within `jobMs`, one whose count kills the thread, and all that are left when it is closed.
 //
 // The thread starts with the first count and is let go after `idleMs` without one, because its tables take tens of
-// megabytes. Jobs go to it one at a time, so that one death costs one count: the rest go to a new thread. After
+// megabytes. When it is missed within SOON_MS it is kept for twice as long from then on, up to LONGEST_IDLE_MS: a start
+// takes a third of a second of another core. Jobs go to it one at a time, so that one death costs one count: the rest go to a new thread. After
 // MAX_DEATHS deaths in a row without a count between them, counts are estimated for REST_MS before the next try.
 
 import { Worker } from 'node:worker_threads';
@@ -40,7 +41,7 @@ export interface TokenCounterOptions {
   readonly queuedBytes?: number;
   /** How long one count may take, in milliseconds. Default 10,000. */
   readonly jobMs?: number;
-  /** The thread is let go after so many milliseconds without a count. Default 5 minutes. */
+  /** The thread is let go after so many milliseconds without a count, unless it is soon missed. Default 3 seconds. */
   readonly idleMs?: number;
   readonly clock?: Clock;
   /** Calls `then` after `ms` milliseconds, unless the function that it gives back was called before. */
@@ -48,6 +49,8 @@ export interface TokenCounterOptions {
   readonly thread?: () => CountThread;
 }
 
+const SOON_MS = 10_000;
+const LONGEST_IDLE_MS = 120_000;
 const MAX_DEATHS = 3;
 const REST_MS = 60_000;
 
@@ -63,6 +66,9 @@ export class TokenCounter {
   readonly #queuedBytes: number;
   readonly #jobMs: number;
   readonly #idleMs: number;
+  /** How long it is kept now, and when it was last let go. */
+  #keepMs: number;
+  #letGoAt = Number.NEGATIVE_INFINITY;
   readonly #clock: Clock;
   readonly #after: (ms: number, then: () => void) => () => void;
   readonly #start: () => CountThread;
@@ -82,7 +88,8 @@ export class TokenCounter {
     this.#queuedJobs = options.queuedJobs ?? 1_000;
     this.#queuedBytes = options.queuedBytes ?? 64 * 2 ** 20;
     this.#jobMs = options.jobMs ?? 10_000;
-    this.#idleMs = options.idleMs ?? 300_000;
+    this.#idleMs = options.idleMs ?? 3_000;
+    this.#keepMs = this.#idleMs;
     this.#clock = options.clock ?? systemClock;
     this.#after = options.after ?? afterTimer;
     this.#start = options.thread ?? startThread;
@@ -132,6 +139,8 @@ export class TokenCounter {
   }
 
   #open(): CountThread {
+    const missed = this.#clock.monotonic() - this.#letGoAt < SOON_MS;
+    this.#keepMs = missed ? Math.min(this.#keepMs * 2, LONGEST_IDLE_MS) : this.#idleMs;
     const thread = this.#start();
     this.#thread = thread;
     thread.on('message', (answer) => this.#answered(answer));
@@ -173,7 +182,8 @@ export class TokenCounter {
     if (thread === null) return;
     // A thread that only waits keeps no process alive.
     thread.unref?.();
-    this.#setTimer(this.#idleMs, () => {
+    this.#setTimer(this.#keepMs, () => {
+      this.#letGoAt = this.#clock.monotonic();
       this.#release();
       void thread.terminate();
     });

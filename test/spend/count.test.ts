@@ -85,6 +85,23 @@ describe('the tokenizer thread', () => {
     expect(threads).toHaveLength(2);
   });
 
+  test('is kept for twice as long each time that it is missed soon, and as before when it is not', async () => {
+    const { counter, timers, last, clock } = fakes({ idleMs: 3_000 });
+    const letGoAfter = async (ms: number) => {
+      const count = counter.count('text', 'hello', 'gpt-4o');
+      last().answer(1);
+      await count;
+      timers.fire(ms);
+      expect(counter.running).toBe(false);
+    };
+    await letGoAfter(3_000);
+    clock.advance(9_999);
+    await letGoAfter(6_000);
+    await letGoAfter(12_000);
+    clock.advance(10_000);
+    await letGoAfter(3_000);
+  });
+
   test('a death costs one count: it is estimated, and the rest are counted by a new thread', async () => {
     const { counter, threads, last } = fakes();
     const deadly = counter.count('text', 'a deadly text', 'gpt-4o');
