@@ -41,6 +41,15 @@ const files = {
   },
 };
 
+/** zod brings its messages along in fifty languages, 330 KB; only English, the one that is set, is taken. */
+const english = {
+  name: 'english',
+  load: {
+    filter: { id: /\/zod\/v4\/locales\/index\.js$/ },
+    handler: () => "export { default as en } from './en.js';",
+  },
+};
+
 /**
  * Node.js prints the line that an error comes from, so a file must not be one line: each statement at the top gets its
  * own.
@@ -77,7 +86,7 @@ const bundle = await rolldown({
   input: INPUT,
   platform: 'node',
   external: ABSENT,
-  plugins: [files, lines, checks, licences],
+  plugins: [files, english, lines, checks, licences],
   onLog(_, { message }) {
     throw new Error(message);
   },
@@ -85,8 +94,10 @@ const bundle = await rolldown({
 await bundle.write({
   dir: process.argv[2],
   format: 'esm',
+  // What V8 takes to compile a file grows with the file, and is not given back: packages are files beside ours.
+  codeSplitting: { groups: [{ name: 'packages', test: /\/node_modules\//, entriesAware: true }] },
   // A server that runs while its dist/ is replaced must not load a part of another build.
-  chunkFileNames: 'chunks/[name]-[hash].js',
+  chunkFileNames: ({ name }) => `chunks/${name.replace(/~.*/, '')}-[hash].js`,
   assetFileNames: 'chunks/[name]-[hash][extname]',
   charset: 'ascii',
   comments: false,

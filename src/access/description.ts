@@ -1,5 +1,5 @@
-// The description of the control plane, made once from its routes: as an OpenAPI 3.1 document for programs, and as a
-// page for people. It holds no secret and wants no key.
+// The description of the control plane, made from its routes: as an OpenAPI 3.1 document for programs, and as a page for
+// people. It holds no secret and wants no key. Few look, and it takes 10 MB to make: it is made when somebody does.
 
 import { hash } from 'node:crypto';
 import { descriptionPage, STYLE } from './description-page.ts';
@@ -17,26 +17,29 @@ export function serveDescription(app: ControlApp): void {
     type: 'http',
     scheme: 'bearer',
   });
-  const description = JSON.stringify(
-    app.getOpenAPI31Document({
-      openapi: '3.1.0',
-      info: {
-        title: 'keygate control plane',
-        version: '1',
-        description:
-          'The Administration API that the official OpenAI clients speak, and keygate’s own routes.',
-      },
-      security: [{ AdminApiKeyAuth: [] }],
-    }),
-  );
-  // Few people look, and a page is made in milliseconds: it is made when somebody does.
+  let made: string | null = null;
+  const description = (): string => {
+    made ??= JSON.stringify(
+      app.getOpenAPI31Document({
+        openapi: '3.1.0',
+        info: {
+          title: 'keygate control plane',
+          version: '1',
+          description:
+            'The Administration API that the official OpenAI clients speak, and keygate’s own routes.',
+        },
+        security: [{ AdminApiKeyAuth: [] }],
+      }),
+    );
+    return made;
+  };
   let page: string | null = null;
   app.get(DESCRIPTION_PATH, (c) => {
     c.header('content-type', 'application/json');
-    return c.body(description);
+    return c.body(description());
   });
   app.get(PAGE_PATH, (c) => {
-    page ??= descriptionPage(JSON.parse(description));
+    page ??= descriptionPage(JSON.parse(description()));
     c.header('content-security-policy', POLICY);
     c.header('x-content-type-options', 'nosniff');
     c.header('referrer-policy', 'no-referrer');

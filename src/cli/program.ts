@@ -2,27 +2,17 @@
 
 import { Command, CommanderError } from 'commander';
 import { SetupError } from '../platform/errors.ts';
-import { addAudit } from './audit.ts';
-import { addCall } from './call.ts';
-import { addCosts } from './costs.ts';
-import { addCredits } from './credits.ts';
 import { CommandError, EXIT, EXIT_HELP } from './exit.ts';
-import { addGroups } from './groups.ts';
-import { addInvites } from './invites.ts';
 import { forTerminal, type Io } from './io.ts';
-import { addKeys } from './keys.ts';
-import { addLimits } from './limits.ts';
-import { addLogin } from './login.ts';
-import { addPrices } from './prices.ts';
-import { addProjects } from './projects.ts';
-import { addRoles } from './roles.ts';
-import { addSecrets } from './secrets.ts';
+import { version } from './package.ts';
 import { addServe, type RunServer } from './serve.ts';
-import { addUsage } from './usage.ts';
-import { addUsers } from './users.ts';
-import { addVersion, version } from './version.ts';
 
-export function buildProgram(io: Io, runServer: RunServer): Command {
+/** @param addCommands adds the commands beside `serve` (commands.ts) */
+export function buildProgram(
+  io: Io,
+  runServer: RunServer,
+  addCommands?: (program: Command, io: Io) => void,
+): Command {
   const program = new Command('keygate')
     .description(
       'Your own API platform for language models: keys, limits and metering behind the OpenAI API.',
@@ -54,29 +44,16 @@ ${EXIT_HELP}`,
     )
     .exitOverride();
   addServe(program, io, runServer);
-  addLogin(program, io);
-  addKeys(program, io);
-  addProjects(program, io);
-  addUsers(program, io);
-  addInvites(program, io);
-  addGroups(program, io);
-  addRoles(program, io);
-  addLimits(program, io);
-  addSecrets(program, io);
-  addUsage(program, io);
-  addCosts(program, io);
-  addCredits(program, io);
-  addPrices(program, io);
-  addAudit(program, io);
-  addCall(program, io);
-  addVersion(program, io);
+  addCommands?.(program, io);
   return program;
 }
 
 /** Runs one command line (without `node` and the script) and gives its exit code. */
 export async function runCli(args: readonly string[], io: Io, runServer: RunServer): Promise<number> {
   try {
-    await buildProgram(io, runServer).parseAsync([...args], { from: 'user' });
+    // A server would hold the other commands in memory for as long as it runs.
+    const others = args[0] === 'serve' ? undefined : (await import('./commands.ts')).addCommands;
+    await buildProgram(io, runServer, others).parseAsync([...args], { from: 'user' });
     return EXIT.ok;
   } catch (error) {
     // commander has said what is wrong, or shown the help that was asked for.

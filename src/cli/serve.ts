@@ -3,15 +3,13 @@
 
 import { resolve } from 'node:path';
 import { type Command, Option } from 'commander';
-import { describe } from '../config/describe.ts';
-import { type Loaded, type LoadInput, loadConfig } from '../config/load.ts';
+import { type LoadInput, loadConfig } from '../config/load.ts';
 import type { Config } from '../config/model.ts';
 import { SETTING_NAMES, SETTINGS, type SettingName } from '../config/settings.ts';
 import { EXIT } from './exit.ts';
 import { type FirstStart, firstStartText, startText } from './first-start.ts';
 import type { Io } from './io.ts';
-import { printJson, printTable } from './print.ts';
-import { version } from './version.ts';
+import { version } from './package.ts';
 
 export interface RunningServer {
   /** Where the API answers, without a path. */
@@ -66,7 +64,11 @@ Examples:
     )
     .action(async (options: Options) => {
       const loaded = loadConfig(loadInput(io, options));
-      if (options.check) return check(io, loaded, options.json === true);
+      if (options.check) {
+        // A server that runs prints no tables.
+        const { check } = await import('./serve-check.ts');
+        return check(io, loaded, options.json === true);
+      }
       for (const notice of loaded.notices) io.err(`Note: ${notice}\n`);
       await serveUntilStopped(io, loaded.config, runServer);
     });
@@ -95,50 +97,6 @@ function loadInput(io: Io, options: Options): LoadInput {
   }
   const { env, cwd, hostname, readFile } = io;
   return { flags, env, cwd, hostname, readFile, file: options['config'] };
-}
-
-function check(io: Io, loaded: Loaded, json: boolean): void {
-  const described = describe(loaded);
-  if (json) return printJson(io, described);
-  const { settings, providers, models, notices } = described;
-  printTable(
-    io,
-    ['SETTING', 'VALUE', 'FROM'],
-    settings.map(({ setting, value, from }) => [setting, value ?? '', from]),
-  );
-  io.out('\n');
-  if (providers.length === 0) io.out('No provider: only the sandbox answers.\n');
-  else {
-    printTable(
-      io,
-      ['PROVIDER', 'BASE URL', 'CREDENTIAL', 'MODELS', 'PRIORITY', 'ENVIRONMENTS'],
-      providers.map((one) => [
-        one.name,
-        one.base_url,
-        one.credential,
-        one.models.join(', '),
-        String(one.priority),
-        environmentsText(one.environments),
-      ]),
-    );
-  }
-  if (models.length > 0) {
-    io.out('\n');
-    printTable(
-      io,
-      ['MODEL', 'TARGETS', 'ENVIRONMENTS'],
-      models.map(({ name, targets, environments }) => [
-        name,
-        targets.join(', '),
-        environmentsText(environments),
-      ]),
-    );
-  }
-  for (const notice of notices) io.err(`Note: ${notice}\n`);
-}
-
-function environmentsText(environments: readonly string[] | null): string {
-  return environments?.join(', ') ?? 'all';
 }
 
 async function serveUntilStopped(io: Io, config: Config, runServer: RunServer): Promise<void> {

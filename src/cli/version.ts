@@ -1,13 +1,9 @@
-// `keygate version`, and the version itself, which is the package's.
+// `keygate version`.
 
 import type { Command } from 'commander';
-import manifest from '../../package.json' with { type: 'json' };
 import type { Io } from './io.ts';
+import { version } from './package.ts';
 import { printJson } from './print.ts';
-
-export function version(): string {
-  return manifest.version;
-}
 
 export function addVersion(program: Command, io: Io): void {
   program

@@ -7,7 +7,6 @@ import type { Outgoing } from '../platform/outgoing.ts';
 import type { Store } from '../store/store.ts';
 import type { Proofs } from './proof/prove.ts';
 import type { SignInParts } from './sign-in/api.ts';
-import { SignInIssuer } from './sign-in/issuer.ts';
 import { Sessions } from './sign-in/sessions.ts';
 import { SignIn } from './sign-in/sign-in.ts';
 import { AccessTokens } from './tokens/access-tokens.ts';
@@ -53,7 +52,7 @@ export async function openIdentity(parts: IdentityParts): Promise<OpenIdentity> 
   });
   return {
     tokens,
-    signIn: config.signIn && signInBy(config.signIn, parts),
+    signIn: config.signIn && (await signInBy(config.signIn, parts)),
     tokenEndpoint: new TokenEndpoint({ exchange, proofs, clock, onError }),
     close: async () => {
       await warmed;
@@ -63,7 +62,12 @@ export async function openIdentity(parts: IdentityParts): Promise<OpenIdentity> 
   };
 }
 
-function signInBy(config: SignInConfig, { store, clock, outgoing, onError }: IdentityParts): SignInParts {
+async function signInBy(
+  config: SignInConfig,
+  { store, clock, outgoing, onError }: IdentityParts,
+): Promise<SignInParts> {
+  // Only where people sign in is their issuer's protocol spoken.
+  const { SignInIssuer } = await import('./sign-in/issuer.ts');
   const { issuer, sessionLifetimeMs: lifetimeMs } = config;
   return {
     issuer: new SignInIssuer(config, outgoing, clock),

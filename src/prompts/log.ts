@@ -88,7 +88,10 @@ export class PromptLog {
   }
 
   #start(): Worker {
-    const worker = new Worker(new URL('./prompt-worker.ts', import.meta.url), { workerData: this.#options });
+    const worker = new Worker(new URL('./prompt-worker.ts', import.meta.url), {
+      workerData: this.#options,
+      resourceLimits: { maxOldGenerationSizeMb: 1024 },
+    });
     worker.unref();
     worker.on('message', ({ written, failed }: FromWorker) => {
       this.#queued -= written;

@@ -1,5 +1,6 @@
 import type { Command } from 'commander';
 import { describe, expect, test } from 'vitest';
+import { addCommands } from '../../src/cli/commands.ts';
 import { buildProgram } from '../../src/cli/program.ts';
 import { parseKey } from '../../src/keys/format.ts';
 import { expectGenerated } from '../config/generated.ts';
@@ -31,6 +32,7 @@ const program = buildProgram(
     monotonic: () => 0,
   },
   () => Promise.reject(new Error('no server in this test')),
+  addCommands,
 );
 
 describe('the help', () => {

@@ -7,6 +7,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import Provider from 'oidc-provider';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { addCommands } from '../../src/cli/commands.ts';
 import { CommandError } from '../../src/cli/exit.ts';
 import type { Io } from '../../src/cli/io.ts';
 import { buildProgram } from '../../src/cli/program.ts';
@@ -104,9 +105,13 @@ describe('keygate login', () => {
       now: () => Date.now(),
       monotonic: () => performance.now(),
     };
-    const program = buildProgram(io, async () => {
-      throw new Error('no server is started here');
-    });
+    const program = buildProgram(
+      io,
+      async () => {
+        throw new Error('no server is started here');
+      },
+      addCommands,
+    );
     const error = await program.parseAsync(['node', 'keygate', ...args]).then(
       () => null,
       (failed: unknown) => failed,

@@ -17,7 +17,8 @@ import {
 } from '../../access/http.ts';
 import { ApiError, unavailable } from '../../platform/errors.ts';
 import { Failures } from '../failures.ts';
-import { type Person, SignInFailed, type SignInIssuer } from './issuer.ts';
+import type { SignInIssuer } from './issuer.ts';
+import { type Person, SignInFailed } from './model.ts';
 import { endSession } from './sessions.ts';
 import type { SignedIn, SignIn } from './sign-in.ts';
 

@@ -7,29 +7,11 @@ import * as oidc from 'openid-client';
 import type { SignInConfig } from '../../config/model.ts';
 import type { Clock } from '../../platform/clock.ts';
 import type { Outgoing } from '../../platform/outgoing.ts';
+import { type Person, SignInFailed } from './model.ts';
 
 const FRESH_MS = 3_600_000;
 const SCOPE = 'openid email profile';
 const DEVICE_CODE = 'urn:ietf:params:oauth:grant-type:device_code';
-
-/** Why a sign-in failed: a code, for the audit log. `pending`: it has not failed yet (RFC 8628 section 3.5). */
-export class SignInFailed extends Error {
-  override readonly name = 'SignInFailed';
-  readonly code: string;
-  readonly pending: boolean;
-  constructor(code: string, pending = false) {
-    super(code);
-    this.code = code;
-    this.pending = pending;
-  }
-}
-
-export interface Person {
-  readonly subject: string;
-  readonly email: string | null;
-  readonly emailVerified: boolean;
-  readonly name: string | null;
-}
 
 export interface Device {
   readonly deviceCode: string;

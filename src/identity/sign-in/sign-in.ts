@@ -12,7 +12,7 @@ import type { AuditActor } from '../../audit/model.ts';
 import type { Clock } from '../../platform/clock.ts';
 import type { OrganizationId } from '../../platform/ids.ts';
 import type { Store, Tx } from '../../store/store.ts';
-import { type Person, SignInFailed } from './issuer.ts';
+import { type Person, SignInFailed } from './model.ts';
 import { type NewSession, startSession } from './sessions.ts';
 
 export interface SignedIn {
