@@ -6,7 +6,7 @@
 
 import { sql } from 'kysely';
 import type { Seals } from '../secrets/seals.ts';
-import { writeSegment } from '../spend/journal.ts';
+import { writeSegment } from '../spend/segment/write.ts';
 import { noUsage, type UsageEvent } from '../spend/usage.ts';
 import type { Db } from '../store/store.ts';
 import type { ContentName } from './contents.ts';

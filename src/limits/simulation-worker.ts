@@ -2,7 +2,7 @@
 // thread only passes bytes on.
 
 import { parentPort, workerData } from 'node:worker_threads';
-import { readSegment } from '../spend/journal.ts';
+import { readSegment } from '../spend/segment/read.ts';
 import { Arrivals } from './arrivals.ts';
 import { TEST_MODEL } from './known-models.ts';
 import { Overlay } from './overlay.ts';

@@ -15,7 +15,7 @@ import type { BudgetDirectory } from './budgets/directory.ts';
 import { windowAt } from './budgets/window.ts';
 import type { AccountKey, EscrowStore, FencedLease } from './escrow/protocol.ts';
 import type { SqlEscrowStore } from './escrow/store.ts';
-import { readSegment } from './journal.ts';
+import { readSegment } from './segment/read.ts';
 import type { UsageEvent } from './usage.ts';
 
 /** Clocks of the node and of its events differ by less. */

@@ -5,7 +5,7 @@ import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { sql } from 'kysely';
 import { systemClock } from '../../src/platform/clock.ts';
-import { readSegment } from '../../src/spend/journal.ts';
+import { readSegment } from '../../src/spend/segment/read.ts';
 import { openStore } from '../../src/store/open.ts';
 import type { Store } from '../../src/store/store.ts';
 import type { StorePlace } from '../store/stores.ts';

@@ -11,7 +11,7 @@ import OpenAI from 'openai';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { z } from 'zod';
 import { mintKey } from '../../src/keys/format.ts';
-import { readSegment } from '../../src/spend/journal.ts';
+import { readSegment } from '../../src/spend/segment/read.ts';
 import { chatLine, ended, linesIn, startBatch } from '../batches/running.ts';
 import { completion, sendJson, startUpstream, type Upstream } from '../harness/upstream.ts';
 import { type StorePlace, stores } from '../store/stores.ts';

@@ -10,7 +10,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { mintKey } from '../../src/keys/format.ts';
-import { readSegment } from '../../src/spend/journal.ts';
+import { readSegment } from '../../src/spend/segment/read.ts';
 import type { Store } from '../../src/store/store.ts';
 import { completion, sendJson, startUpstream, type Upstream } from '../harness/upstream.ts';
 import { freshPostgres, type StorePlace } from '../store/stores.ts';

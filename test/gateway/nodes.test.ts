@@ -2,7 +2,7 @@
 
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { systemClock } from '../../src/platform/clock.ts';
-import { readSegment } from '../../src/spend/journal.ts';
+import { readSegment } from '../../src/spend/segment/read.ts';
 import { openStore } from '../../src/store/open.ts';
 import { oneProvider, startTestServer, type TestServer } from '../harness/server.ts';
 import { chatReply, sendJson, startUpstream, type Upstream } from '../harness/upstream.ts';

@@ -8,7 +8,7 @@ import { loadConfig } from '../../src/config/load.ts';
 import type { Config } from '../../src/config/model.ts';
 import { runServer } from '../../src/main.ts';
 import { systemClock } from '../../src/platform/clock.ts';
-import { readSegment } from '../../src/spend/journal.ts';
+import { readSegment } from '../../src/spend/segment/read.ts';
 import type { UsageEvent } from '../../src/spend/usage.ts';
 import { openStore } from '../../src/store/open.ts';
 

@@ -13,8 +13,9 @@ import { DAY, event, events, HOUR, LIST, NAMES, START } from './rollup-events.ts
 import { append, emptied, rollupOver } from './rollup-store.ts';
 
 const table = new PriceTable([LIST, shippedPrices()]);
-const nanoOf = (one: UsageEvent) => costOf(table, NAMES, one, one.usage).nano;
-const unpricedOf = (one: UsageEvent) => costOf(table, NAMES, one, one.usage).unpriced;
+const nanoOf = (one: UsageEvent) => costOf({ table, names: NAMES }, one, one.at, one.usage, one.spend).nano;
+const unpricedOf = (one: UsageEvent) =>
+  costOf({ table, names: NAMES }, one, one.at, one.usage, one.spend).unpriced;
 
 interface Query {
   readonly group_by: readonly string[];

@@ -13,7 +13,7 @@ import { DAY, event, events, HOUR, LIST, MINUTE, NAMES, START } from './rollup-e
 import { append, emptied, rollupOver, segmentOf } from './rollup-store.ts';
 
 const table = new PriceTable([LIST, shippedPrices()]);
-const cost = (one: UsageEvent) => costOf(table, NAMES, one, one.usage);
+const cost = (one: UsageEvent) => costOf({ table, names: NAMES }, one, one.at, one.usage, one.spend);
 
 /** Every row that should be there, by one pass over the events: what they share, and what they add up to. */
 function naive(all: readonly UsageEvent[], widthMs: number): Record<string, Record<string, string>> {

@@ -13,12 +13,12 @@ import {
 import { ApiError } from '../../platform/errors.ts';
 import { requestIdTime } from '../../platform/ids.ts';
 import type { Db } from '../../store/store.ts';
-import { readSegment } from '../journal.ts';
 import { priceTable } from '../prices/import.ts';
 import { writtenPrices } from '../prices/list.ts';
 import { type Line, Rates } from '../prices/rates.ts';
 import type { PriceTable } from '../prices/table.ts';
 import { bounded, costOf, modelOf } from '../rollup/price.ts';
+import { readSegment } from '../segment/read.ts';
 import type { UsageEvent } from '../usage.ts';
 import { dollarsOf } from './dollars.ts';
 import type { PricesDeps } from './prices-api.ts';
@@ -126,10 +126,10 @@ function explained(
   { listName }: PricesDeps,
   event: UsageEvent,
 ): z.infer<typeof EventSchema> {
-  const names = { [event.provider]: listName(table, event.provider) };
+  const prices = { table, names: { [event.provider]: listName(table, event.provider) } };
   const usage = bounded(event.usage);
-  const cost = costOf(table, names, event, usage);
-  const model = modelOf(table, names, event);
+  const cost = costOf(prices, event, event.at, usage, event.spend);
+  const model = modelOf(prices, event, event.at);
   const rates = model.kind === 'priced' ? model.rates(event.serviceTier) : null;
   const free = event.test || event.status >= 400;
   const lines = rates instanceof Rates && !free ? rates.cost(usage).lines : [];

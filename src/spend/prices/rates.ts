@@ -91,26 +91,9 @@ export class Rates {
 
   /** What `usage` costs, line by line. */
   cost(usage: Usage): Cost {
-    const { stated } = this.band(usage.input);
-    const lines: Line[] = [];
-    const missing: Kind[] = [];
-    // The running total in pico-dollars times HOUR_MS, which is whole for every kind; a line's share is how much the
-    // rounded-up total grows by it, so that the lines add up.
-    let total = 0n;
-    let counted = 0n;
-    for (const [kind, quantity] of parts(usage, stated)) {
-      const price = priceOf(stated, kind);
-      if (price === undefined) {
-        if (kind !== 'request') missing.push(kind);
-        continue;
-      }
-      total += BigInt(quantity) * BigInt(price) * (kind === 'audioHour' ? 1n : HOUR_MS);
-      const unit = BigInt(PICO) * HOUR_MS;
-      const nano = (total + unit - 1n) / unit;
-      lines.push({ kind, quantity, price, nano: nano - counted });
-      counted = nano;
-    }
-    return { nano: counted, lines, missing };
+    const band = this.band(usage.input);
+    const isSmall = usage.audioMs === 0 && band.pico(usage) <= Number.MAX_SAFE_INTEGER;
+    return isSmall ? cost(usage, band.stated) : costExactly(usage, band.stated);
   }
 
   /**
@@ -293,12 +276,53 @@ function priceOf(prices: KindPrices, kind: Kind): number | undefined {
   }
 }
 
-/** How much of each kind a usage is charged for; empty parts are left out. */
-function parts(usage: Usage, prices: KindPrices): [Kind, number][] {
-  const found: [Kind, number][] = [];
+/** The lines of a usage that costs less than 2^53 pico-dollars and has no audio time. */
+function cost(usage: Usage, prices: KindPrices): Cost {
+  const lines: Line[] = [];
+  const missing: Kind[] = [];
+  let total = 0;
+  let counted = 0;
+  eachPart(usage, prices, (kind, quantity) => {
+    const price = priceOf(prices, kind);
+    if (price === undefined) {
+      missing.push(kind);
+      return;
+    }
+    // A line's share is how much the rounded-up total grows by it, so that the lines add up.
+    total += quantity * price;
+    const nano = ceilNano(total);
+    lines.push({ kind, quantity, price, nano: BigInt(nano - counted) });
+    counted = nano;
+  });
+  return { nano: BigInt(counted), lines, missing };
+}
+
+/** The same of any usage: in pico-dollars times HOUR_MS, which is whole for every kind. */
+function costExactly(usage: Usage, prices: KindPrices): Cost {
+  const unit = BigInt(PICO) * HOUR_MS;
+  const lines: Line[] = [];
+  const missing: Kind[] = [];
+  let total = 0n;
+  let counted = 0n;
+  eachPart(usage, prices, (kind, quantity) => {
+    const price = priceOf(prices, kind);
+    if (price === undefined) {
+      missing.push(kind);
+      return;
+    }
+    total += BigInt(quantity) * BigInt(price) * (kind === 'audioHour' ? 1n : HOUR_MS);
+    const nano = (total + unit - 1n) / unit;
+    lines.push({ kind, quantity, price, nano: nano - counted });
+    counted = nano;
+  });
+  return { nano: counted, lines, missing };
+}
+
+/** Tells `part` how much of each kind a usage is charged for; empty parts are left out. */
+function eachPart(usage: Usage, prices: KindPrices, part: (kind: Kind, quantity: number) => void): void {
   const take = (kind: Kind, count: number, left: number) => {
     const n = Math.min(count, left);
-    if (n > 0) found.push([kind, n]);
+    if (n > 0) part(kind, n);
     return left - n;
   };
   let left = take('audioInput', usage.audioInput, usage.input);
@@ -315,8 +339,7 @@ function parts(usage: Usage, prices: KindPrices): [Kind, number][] {
   take('character', usage.characters, usage.characters);
   take('search', usage.searches, usage.searches);
   take('audioHour', usage.audioMs, usage.audioMs);
-  if (prices.request !== undefined) found.push(['request', 1]);
-  return found;
+  if (prices.request !== undefined) part('request', 1);
 }
 
 function more(price: number, than: number): number {

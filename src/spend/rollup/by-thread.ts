@@ -6,7 +6,7 @@
 
 import { sql } from 'kysely';
 import type { Store, Tx } from '../../store/store.ts';
-import type { FoldAnswer, Folded, Pricing, RawSegment } from './messages.ts';
+import type { FoldAnswer, Folded, NumberedSegment, Pricing } from './messages.ts';
 import { FoldThread } from './thread.ts';
 import { addSheet } from './write.ts';
 
@@ -20,7 +20,7 @@ const FOLD_LOCK = 0x6b676675;
 
 const NOTHING: Folded = { segments: 0, more: false, failed: [], ms: 0 };
 
-interface Unfolded extends Omit<RawSegment, 'payload'> {
+interface Unfolded extends Omit<NumberedSegment, 'payload'> {
   /** Which partition it lies in. */
   readonly last_at: number;
   readonly bytes: number;
@@ -57,7 +57,7 @@ export class ThreadFold {
     const found = await nextUnfolded(tx);
     const batch = firstBytes(found);
     if (batch.length === 0) return NOTHING;
-    const segments: RawSegment[] = [];
+    const segments: NumberedSegment[] = [];
     let at = 0;
     const memory = this.#room(batch);
     for (const segment of batch) {

@@ -5,19 +5,25 @@
 // writes. While there is more to read, sums are gathered over several slices, because a row costs the same for one
 // event as for a thousand. They are written when nothing is left or when they are many.
 //
+// The processor is the road's: within a slice the thread rests every fraction of a millisecond (breath.ts).
+//
 // Exactly once: one transaction adds the sums and takes away the notes of their segments. What is gathered is only
 // memory: after an error, a change of prices or the end of the thread it is read again.
 
 import type { DatabaseSync, StatementSync } from 'node:sqlite';
+import { Breath } from '../../platform/breath.ts';
 import type { Clock } from '../../platform/clock.ts';
+import { reasonOf, scanSegment } from '../segment/scan.ts';
 import { Folder } from './fold.ts';
-import type { Folded, Pricing, RawSegment, Unreadable } from './messages.ts';
+import type { Folded, NumberedSegment, Pricing, Unreadable } from './messages.ts';
 import { type Prices, pricesOf } from './price.ts';
-import { reasonOf, segmentEvents } from './segment.ts';
 import { SumsWriter } from './sums-writer.ts';
 
 /** When a slice begins nothing further, in milliseconds. */
 const SLICE_MS = 20;
+/** Within a slice, how long is worked before the processor is left to others, and for how long, in milliseconds. */
+const WORK_MS = 0.3;
+const REST_MS = 0.3;
 /** What is gathered at most: it bounds the memory, the time of a write, and how far behind reports are meanwhile. */
 const GATHERED_EVENTS = 65_536;
 const GATHERED_SEGMENTS = 4_096;
@@ -28,7 +34,6 @@ interface Gathered {
   readonly folder: Folder;
   /** Their numbers. */
   readonly segments: number[];
-  events: number;
   /** The last segment that was looked at. */
   last: number;
   /** Nothing is left to read. */
@@ -39,6 +44,7 @@ export class StoreFold {
   readonly #db: DatabaseSync;
   readonly #clock: Clock;
   readonly #writer: SumsWriter;
+  readonly #breath: Breath;
   readonly #next;
   readonly #setAside;
   readonly #take;
@@ -50,6 +56,7 @@ export class StoreFold {
     this.#db = db;
     this.#clock = clock;
     this.#writer = new SumsWriter(db);
+    this.#breath = new Breath(clock, WORK_MS, REST_MS);
     this.#next = db.prepare(`
       select segment.seq, segment.format, segment.events, segment.crc, segment.payload
       from usage_unfolded as unfolded cross join usage_segments as segment on segment.seq = unfolded.seq
@@ -70,14 +77,17 @@ export class StoreFold {
   slice(): Folded {
     const began = this.#clock.monotonic();
     const ms = () => this.#clock.monotonic() - began;
+    this.#breath.rested = 0;
+    const worked = () => ms() - this.#breath.rested;
     const failed: Unreadable[] = [];
     try {
       while (!isDue(this.#gathered) && ms() < SLICE_MS) this.#readNext(failed);
-      if (!isDue(this.#gathered) || ms() >= SLICE_MS) return { segments: 0, more: true, failed, ms: ms() };
+      if (!isDue(this.#gathered) || ms() >= SLICE_MS)
+        return { segments: 0, more: true, failed, ms: worked() };
       const { segments, whole } = this.#gathered;
       this.#write(this.#gathered);
       this.#gathered = this.#begin();
-      return { segments: segments.length, more: !whole, failed, ms: ms() };
+      return { segments: segments.length, more: !whole, failed, ms: worked() };
     } catch (error) {
       this.#gathered = this.#begin();
       this.#writer.forget();
@@ -86,7 +96,7 @@ export class StoreFold {
   }
 
   #begin(): Gathered {
-    return { folder: new Folder(this.#prices), segments: [], events: 0, last: 0, whole: false };
+    return { folder: new Folder(this.#prices), segments: [], last: 0, whole: false };
   }
 
   #readNext(failed: Unreadable[]): void {
@@ -97,19 +107,16 @@ export class StoreFold {
       return;
     }
     gathered.last = segment.seq;
-    const before = gathered.events;
+    const before = gathered.folder.events;
     try {
-      for (const event of segmentEvents(segment)) {
-        gathered.folder.add(event);
-        gathered.events++;
-      }
+      scanSegment(segment, gathered.folder, this.#breath.take);
       gathered.segments.push(segment.seq);
     } catch (error) {
       const reason = reasonOf(error);
       this.#setAside.run(reason, segment.seq);
       failed.push({ seq: segment.seq, reason });
       // A segment counts as a whole or not at all: with a part of it in the sums, all of them are read again.
-      if (gathered.events > before) this.#gathered = this.#begin();
+      if (gathered.folder.events > before) this.#gathered = this.#begin();
     }
   }
 
@@ -120,7 +127,7 @@ export class StoreFold {
       for (const seq of segments)
         if (Number(this.#take.run(seq).changes) !== 1)
           throw new Error('usage segments were folded by another');
-      this.#writer.write(folder);
+      this.#writer.write(folder, this.#breath.take);
       this.#db.exec('commit');
     } catch (error) {
       // SQLite itself may have rolled back, after a full disk for one.
@@ -130,13 +137,16 @@ export class StoreFold {
   }
 }
 
-function isDue({ folder, segments, events, whole }: Gathered): boolean {
+function isDue({ folder, segments, whole }: Gathered): boolean {
   return (
-    whole || events >= GATHERED_EVENTS || segments.length >= GATHERED_SEGMENTS || folder.size >= GATHERED_SIZE
+    whole ||
+    folder.events >= GATHERED_EVENTS ||
+    segments.length >= GATHERED_SEGMENTS ||
+    folder.size >= GATHERED_SIZE
   );
 }
 
-function segmentIn(row: ReturnType<StatementSync['get']>): RawSegment | null {
+function segmentIn(row: ReturnType<StatementSync['get']>): NumberedSegment | null {
   if (row === undefined) return null;
   const { seq, format, events, crc, payload } = row;
   if (

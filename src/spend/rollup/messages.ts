@@ -1,6 +1,7 @@
 // What folding is told and what it answers: between the roll-up, its thread or the store's.
 
 import type { PriceList } from '../prices/model.ts';
+import type { RawSegment } from '../segment/scan.ts';
 import type { Sheet } from './sheet.ts';
 
 /** The prices to fold with; it holds for the batches that come after it. */
@@ -11,12 +12,9 @@ export interface Pricing {
   readonly addresses: Readonly<Record<string, string>>;
 }
 
-export interface RawSegment {
+/** A segment with its number. */
+export interface NumberedSegment extends RawSegment {
   readonly seq: number;
-  readonly format: number;
-  readonly events: number;
-  readonly crc: number;
-  readonly payload: Uint8Array;
 }
 
 /** A segment that was damaged, or is of a newer version. Nothing of it is in the sums. */
@@ -37,7 +35,7 @@ export interface Folded {
 }
 
 /** To the roll-up's thread: one question at a time, one answer, none to prices. */
-export type Question = { readonly pricing: Pricing } | { readonly segments: readonly RawSegment[] };
+export type Question = { readonly pricing: Pricing } | { readonly segments: readonly NumberedSegment[] };
 
 export interface FoldAnswer {
   readonly sheet: Sheet;

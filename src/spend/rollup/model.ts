@@ -88,6 +88,8 @@ export const USAGE_COLUMNS = {
 export type UsageColumn = keyof typeof USAGE_COLUMNS;
 // The keys of the object above are exactly this union.
 export const USAGE_NAMES = Object.keys(USAGE_COLUMNS) as readonly UsageColumn[];
+/** What they are called in Usage, in the same order. */
+export const KINDS: readonly (keyof Usage)[] = Object.values(USAGE_COLUMNS);
 
 /** Sums of calls: all; answered with an error; cut short; counted by a tokenizer; with a search; without a price. */
 export const CALL_NAMES = [

@@ -8,19 +8,19 @@
 import type { Unpriced } from '../prices/model.ts';
 import type { Line } from '../prices/rates.ts';
 import { type PricedModel, PriceTable } from '../prices/table.ts';
-import type { Usage, UsageEvent } from '../usage.ts';
+import type { EventSpend, Usage, UsageEvent } from '../usage.ts';
 import type { Pricing } from './messages.ts';
-import { CHARGED, familyOf, LARGEST_COUNT, USAGE_COLUMNS } from './model.ts';
+import { CHARGED, familyOf, KINDS, LARGEST_COUNT } from './model.ts';
 
 /** The price lists' names of providers, by the administrator's own names for them. */
 export type ListNames = Readonly<Record<string, string>>;
 
-/** Prices as a thread has them, once they were sent to it. */
 export interface Prices {
   readonly table: PriceTable;
   readonly names: ListNames;
 }
 
+/** Prices as a thread has them, of what was sent to it. */
 export function pricesOf({ lists, addresses }: Pricing): Prices {
   const table = new PriceTable(lists);
   const names: Record<string, string> = {};
@@ -47,12 +47,24 @@ export interface EventCost {
 const NOTHING: EventCost = { nano: 0n, lines: [], version: '', unpriced: false };
 const UNKNOWN: EventCost = { ...NOTHING, unpriced: true };
 
+/** What of a call decides about its price. */
+type Call = Pick<
+  UsageEvent,
+  'operation' | 'provider' | 'modelAsked' | 'modelServed' | 'serviceTier' | 'status' | 'test'
+>;
+
 /**
- * @param usage the event's, bounded (`bounded`)
+ * @param usage what it used, bounded (`bounded`)
+ * @param spend what was charged to budgets
  */
-export function costOf(table: PriceTable, names: ListNames, event: UsageEvent, usage: Usage): EventCost {
-  const priced = pricedCost(table, names, event, usage);
-  const { spend } = event;
+export function costOf(
+  prices: Prices,
+  call: Call,
+  atMs: number,
+  usage: Usage,
+  spend: EventSpend | null,
+): EventCost {
+  const priced = pricedCost(prices, call, atMs, usage);
   if (spend === null) return priced;
   const nano = BigInt(spend.cost);
   const charged: readonly CostLine[] = nano === 0n ? [] : [{ kind: CHARGED, quantity: 1, nano }];
@@ -60,38 +72,52 @@ export function costOf(table: PriceTable, names: ListNames, event: UsageEvent, u
   return { nano, lines, version: spend.priceVersion, unpriced: spend.unpriced };
 }
 
-function pricedCost(table: PriceTable, names: ListNames, event: UsageEvent, usage: Usage): EventCost {
-  if (event.test || familyOf(event.operation) === 'other') return NOTHING;
+function pricedCost(prices: Prices, call: Call, atMs: number, usage: Usage): EventCost {
+  if (call.test || familyOf(call.operation) === 'other') return NOTHING;
   const used = isUsed(usage);
-  if (!used && event.status >= 400) return NOTHING;
-  const priced = modelOf(table, names, event);
-  const rates = priced.kind === 'priced' ? priced.rates(event.serviceTier) : priced;
+  if (!used && call.status >= 400) return NOTHING;
+  const priced = modelOf(prices, call, atMs);
+  const rates = priced.kind === 'priced' ? priced.rates(call.serviceTier) : priced;
   if ('kind' in rates) return used ? UNKNOWN : NOTHING;
   const cost = rates.cost(usage);
   return { nano: cost.nano, lines: cost.lines, version: rates.version, unpriced: cost.missing.length > 0 };
 }
 
 /** What the lists say of the model that served, or, where they do not know its name, of the one that was asked for. */
-export function modelOf(table: PriceTable, names: ListNames, event: UsageEvent): PricedModel | Unpriced {
-  const provider = names[event.provider] ?? event.provider;
-  const served = table.find(provider, event.modelServed, event.at);
-  if (served.kind === 'priced' || event.modelAsked === event.modelServed) return served;
-  return table.find(provider, event.modelAsked, event.at);
+export function modelOf({ table, names }: Prices, call: Call, atMs: number): PricedModel | Unpriced {
+  const provider = names[call.provider] ?? call.provider;
+  const served = table.find(provider, call.modelServed, atMs);
+  if (served.kind === 'priced' || call.modelAsked === call.modelServed) return served;
+  return table.find(provider, call.modelAsked, atMs);
 }
 
 /** A usage as it is summed: no count above LARGEST_COUNT. */
 export function bounded(usage: Usage): Usage {
-  let within = true;
-  for (const kind of KINDS) within &&= usage[kind] <= LARGEST_COUNT;
-  if (within) return usage;
+  if (largest(usage) <= LARGEST_COUNT) return usage;
   const most = { ...usage };
   for (const kind of KINDS) most[kind] = Math.min(usage[kind], LARGEST_COUNT);
   return most;
 }
 
-const KINDS = Object.values(USAGE_COLUMNS);
-
 function isUsed(usage: Usage): boolean {
-  for (const kind of KINDS) if (usage[kind] > 0) return true;
-  return false;
+  return largest(usage) > 0;
+}
+
+/** One by one: for every event, by computed names it would take as long as pricing it. */
+function largest(usage: Usage): number {
+  return Math.max(
+    usage.input,
+    usage.cachedInput,
+    usage.cacheWrite,
+    usage.output,
+    usage.reasoning,
+    usage.audioInput,
+    usage.audioOutput,
+    usage.imageInput,
+    usage.imageOutput,
+    usage.images,
+    usage.audioMs,
+    usage.characters,
+    usage.searches,
+  );
 }

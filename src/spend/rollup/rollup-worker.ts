@@ -2,25 +2,34 @@
 // database and no file, and it imports little: what a thread loads, it holds once more.
 
 import { parentPort } from 'node:worker_threads';
+import { reasonOf, scanSegment } from '../segment/scan.ts';
 import { Folder } from './fold.ts';
-import type { FoldAnswer, Question, RawSegment, Unreadable } from './messages.ts';
+import type { FoldAnswer, NumberedSegment, Question, Unreadable } from './messages.ts';
 import { type Prices, pricesOf } from './price.ts';
-import { reasonOf, segmentEvents } from './segment.ts';
 import { sheetOf } from './sheet.ts';
 
-function fold(segments: readonly RawSegment[], prices: Prices): FoldAnswer {
-  const folder = new Folder(prices);
+function fold(segments: readonly NumberedSegment[], prices: Prices): FoldAnswer {
   const failed: Unreadable[] = [];
+  let good = segments;
+  for (;;) {
+    const folder = new Folder(prices);
+    const bad = firstUnreadable(good, folder);
+    if (bad === undefined) return { sheet: sheetOf(folder), failed };
+    // A segment counts as a whole or not at all, and a part of it may be in the sums: the others are read again.
+    failed.push(bad);
+    good = good.filter(({ seq }) => seq !== bad.seq);
+  }
+}
+
+function firstUnreadable(segments: readonly NumberedSegment[], folder: Folder): Unreadable | undefined {
   for (const segment of segments) {
     try {
-      // Read as a whole before the first event is added: a segment counts as a whole or not at all.
-      const read = [...segmentEvents(segment)];
-      for (const event of read) folder.add(event);
+      scanSegment(segment, folder);
     } catch (error) {
-      failed.push({ seq: segment.seq, reason: reasonOf(error) });
+      return { seq: segment.seq, reason: reasonOf(error) };
     }
   }
-  return { sheet: sheetOf(folder), failed };
+  return undefined;
 }
 
 function serve(): void {

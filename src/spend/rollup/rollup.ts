@@ -8,7 +8,7 @@
 // With PostgreSQL the main thread reads and writes, and another one sums (by-thread.ts).
 //
 // Pace: a look costs what it has to write, so the dearer it was the later is the next, up to LATEST_MS; in between
-// reports are behind. With a backlog the store's thread rests between two slices as long as the last one took.
+// reports are behind. With a backlog slice follows slice, and rests are taken within them.
 //
 // Failure: what fails is tried again, with a growing pause; a segment that cannot be read (damaged, or written by a
 // newer version) is reported, set aside with its reason, kept, and tried again at the next start.
@@ -24,8 +24,8 @@ import { retain } from './retain.ts';
 const LOOK_MS = 1000;
 const LATEST_MS = 5000;
 const SHARE = 1 / 200;
-/** The shortest rest between two slices. */
-const BREATH_MS = 10;
+/** Between two slices, so that whoever waits for the store's thread comes in. */
+const BREATH_MS = 2;
 const LAST_RETRY_MS = 60_000;
 const RETAIN_MS = 3_600_000;
 
@@ -137,7 +137,7 @@ export class Rollup {
 
   #pauseAfter({ more, ms }: Folded): number {
     this.#tookMs += ms;
-    if (more) return Math.max(BREATH_MS, ms);
+    if (more) return BREATH_MS;
     const pause = Math.min(Math.max(LOOK_MS, this.#tookMs / SHARE), LATEST_MS);
     this.#tookMs = 0;
     return pause;

@@ -2,7 +2,7 @@
 // on to PostgreSQL: one list of rows a statement, each row a list in the order of the columns.
 
 import type { Folder, Series, Sums } from './fold.ts';
-import { CALL_NAMES, WIDTHS, type Width } from './model.ts';
+import { SUM_NAMES, WIDTHS, type Width } from './model.ts';
 
 /** Rows that one statement adds at most. */
 const STATEMENT_ROWS = 4000;
@@ -47,8 +47,8 @@ function writeRows(
     names.push(JSON.stringify([key, ...series.fields]));
     for (const width of ['1m', '1h', '1d'] as const)
       for (const [start, sums] of series.sums(width)) rows[width].push(rowText(start, key, sums));
-    for (const [start, kinds] of series.lines)
-      for (const [kind, { quantity, cost }] of kinds)
+    for (const [start, lines] of series.days)
+      for (const { kind, quantity, cost } of lines)
         costs.push(`[${start},"${key}","${kind}",${quantity},${cost}]`);
   }
   sheet.series.push(...statements(names));
@@ -58,7 +58,7 @@ function writeRows(
 }
 
 function rowText(start: number, key: string, sums: Sums): string {
-  return `[${start},"${key}",${CALL_NAMES.map((name) => sums[name]).join()},${sums.usage.join()},${sums.cost}]`;
+  return `[${start},"${key}",${SUM_NAMES.map((name) => sums[name]).join()},${sums.cost}]`;
 }
 
 function statements(rows: readonly string[]): string[] {

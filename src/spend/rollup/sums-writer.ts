@@ -3,13 +3,23 @@
 
 import type { DatabaseSync, StatementSync } from 'node:sqlite';
 import type { Folder, Series, Sums } from './fold.ts';
-import { CALL_NAMES, SERIES_NAMES, SUM_NAMES, USAGE_NAMES, WIDTHS, type Width } from './model.ts';
+import {
+  CALL_NAMES,
+  SERIES_NAMES,
+  SUM_NAMES,
+  type SumColumn,
+  USAGE_NAMES,
+  WIDTHS,
+  type Width,
+} from './model.ts';
 
 type Level = 'table' | 'totals';
 const WIDTH_NAMES = Object.keys(WIDTHS) as readonly Width[];
 
 /** Most calls use tokens of text only, the first of USAGE_NAMES: their rows are added by a shorter statement. */
 const TEXT = 5;
+const TEXT_SUMS = [...CALL_NAMES, ...USAGE_NAMES.slice(0, TEXT)];
+const OTHER_USAGE = USAGE_NAMES.slice(TEXT);
 /** Series of which the number in the database is remembered. */
 const REMEMBERED = 20_000;
 
@@ -33,7 +43,7 @@ export class SumsWriter {
     );
     const adding = (level: Level, width: Width): Adding => {
       const table = WIDTHS[width][level];
-      return { text: addSums(db, table, USAGE_NAMES.slice(0, TEXT)), all: addSums(db, table, USAGE_NAMES) };
+      return { text: addSums(db, table, TEXT_SUMS), all: addSums(db, table, SUM_NAMES) };
     };
     const widths = (level: Level) => ({
       '1m': adding(level, '1m'),
@@ -44,9 +54,9 @@ export class SumsWriter {
     this.#costs = { table: addCosts(db, 'usage_costs'), totals: addCosts(db, 'usage_costs_totals') };
   }
 
-  write(folder: Folder): void {
-    this.#writeAll(folder.series, 'table');
-    this.#writeAll(folder.totals(), 'totals');
+  write(folder: Folder, breathe: () => void): void {
+    this.#writeAll(folder.series, 'table', breathe);
+    this.#writeAll(folder.totals(), 'totals', breathe);
   }
 
   /** After a transaction that was rolled back: series that it made are not there. */
@@ -54,19 +64,24 @@ export class SumsWriter {
     this.#ids.clear();
   }
 
-  #writeAll(all: readonly Series[], level: Level): void {
+  #writeAll(all: readonly Series[], level: Level, breathe: () => void): void {
     const numbered = all.map((series) => ({ series, id: this.#idOf(series) }));
     // In the order of the tables' keys, so that the next row is on the same page.
     numbered.sort((a, b) => a.id - b.id);
     for (const width of WIDTH_NAMES) {
       const adding = this.#sums[level][width];
       for (const { series, id } of numbered)
-        for (const [start, sums] of series.sums(width)) addRow(adding, start, id, sums);
+        for (const [start, sums] of series.sums(width)) {
+          addRow(adding, start, id, sums);
+          breathe();
+        }
     }
     for (const { series, id } of numbered)
-      for (const [start, kinds] of series.lines)
-        for (const [kind, { quantity, cost }] of kinds)
+      for (const [start, lines] of series.days)
+        for (const { kind, quantity, cost } of lines) {
           this.#costs[level].run(start, id, kind, quantity, cost);
+          breathe();
+        }
   }
 
   #idOf(series: Series): number {
@@ -83,17 +98,15 @@ export class SumsWriter {
 }
 
 function addRow({ text, all }: Adding, start: number, id: number, sums: Sums): void {
-  const isText = sums.usage.every((count, at) => at < TEXT || count === 0);
-  const usage = isText ? sums.usage.slice(0, TEXT) : sums.usage;
-  const { requests, errors, cut, counted, search_requests, unpriced, cost } = sums;
-  const statement = isText ? text : all;
-  statement.run(start, id, requests, errors, cut, counted, search_requests, unpriced, ...usage, cost);
+  const names = OTHER_USAGE.every((name) => sums[name] === 0) ? TEXT_SUMS : SUM_NAMES;
+  const statement = names === TEXT_SUMS ? text : all;
+  statement.run(start, id, ...names.map((name) => sums[name]), sums.cost);
 }
 
-/** Adds to the row of a start and a series: the sums of calls, `usage` (the other kinds are 0) and the cost. */
-function addSums(db: DatabaseSync, table: string, usage: readonly string[]): StatementSync {
-  const given = [...CALL_NAMES, ...usage, 'cost'];
-  const others = SUM_NAMES.filter((name) => !given.includes(name));
+/** Adds `names` and the cost to the row of a start and a series; the other sums of a new row are 0. */
+function addSums(db: DatabaseSync, table: string, names: readonly SumColumn[]): StatementSync {
+  const given = [...names, 'cost'];
+  const others = SUM_NAMES.filter((name) => !names.includes(name));
   return db.prepare(`
     insert into ${table} (start, series, ${[...given, ...others].join()})
     values (?, ?, ${[...given.map(() => '?'), ...others.map(() => '0')].join()})

@@ -2,7 +2,7 @@
 // without. Should it die, the batch it had is refused, nothing of it was written, and the next batch starts another.
 
 import { Worker } from 'node:worker_threads';
-import type { FoldAnswer, Pricing, RawSegment } from './messages.ts';
+import type { FoldAnswer, NumberedSegment, Pricing } from './messages.ts';
 
 /** A ceiling, not a reservation: the largest segment that the journal can make has 100,000 events. */
 const HEAP = { maxOldGenerationSizeMb: 256, maxYoungGenerationSizeMb: 4 };
@@ -32,7 +32,7 @@ export class FoldThread {
   }
 
   /** Sums a batch, whose payloads must not change until it is answered. One batch at a time. */
-  fold(segments: readonly RawSegment[]): Promise<FoldAnswer> {
+  fold(segments: readonly NumberedSegment[]): Promise<FoldAnswer> {
     if (this.#waiting !== null) return Promise.reject(new Error('the roll-up folds one batch at a time'));
     clearTimeout(this.#timer);
     const worker = this.#worker ?? this.#start();
