@@ -71,7 +71,7 @@ class Database {
       pragma checkpoint_fullfsync = on;
       pragma wal_autocheckpoint = 4096;
       pragma journal_size_limit = 33554432;
-      pragma cache_size = -8192;
+      pragma cache_size = -4096;
       pragma temp_store = memory;
       pragma trusted_schema = off;
       pragma cell_size_check = on;
