@@ -5,7 +5,8 @@
 // writes. While there is more to read, sums are gathered over several slices, because a row costs the same for one
 // event as for a thousand. They are written when nothing is left or when they are many.
 //
-// The processor is the road's: within a slice the thread rests every fraction of a millisecond (breath.ts).
+// The processor is the road's: while it reads the thread rests every fraction of a millisecond (breath.ts). It does not
+// while it writes, because a call may wait for the transaction to end.
 //
 // Exactly once: one transaction adds the sums and takes away the notes of their segments. What is gathered is only
 // memory: after an error, a change of prices or the end of the thread it is read again.
@@ -21,9 +22,9 @@ import { SumsWriter } from './sums-writer.ts';
 
 /** When a slice begins nothing further, in milliseconds. */
 const SLICE_MS = 20;
-/** Within a slice, how long is worked before the processor is left to others, and for how long, in milliseconds. */
-const WORK_MS = 0.3;
-const REST_MS = 0.3;
+/** While it reads, how long is worked before the processor is left to others, and for how long, in milliseconds. */
+const WORK_MS = 0.2;
+const REST_MS = 0.6;
 /** What is gathered at most: it bounds the memory, the time of a write, and how far behind reports are meanwhile. */
 const GATHERED_EVENTS = 65_536;
 const GATHERED_SEGMENTS = 4_096;
@@ -127,7 +128,7 @@ export class StoreFold {
       for (const seq of segments)
         if (Number(this.#take.run(seq).changes) !== 1)
           throw new Error('usage segments were folded by another');
-      this.#writer.write(folder, this.#breath.take);
+      this.#writer.write(folder);
       this.#db.exec('commit');
     } catch (error) {
       // SQLite itself may have rolled back, after a full disk for one.

@@ -54,9 +54,9 @@ export class SumsWriter {
     this.#costs = { table: addCosts(db, 'usage_costs'), totals: addCosts(db, 'usage_costs_totals') };
   }
 
-  write(folder: Folder, breathe: () => void): void {
-    this.#writeAll(folder.series, 'table', breathe);
-    this.#writeAll(folder.totals(), 'totals', breathe);
+  write(folder: Folder): void {
+    this.#writeAll(folder.series, 'table');
+    this.#writeAll(folder.totals(), 'totals');
   }
 
   /** After a transaction that was rolled back: series that it made are not there. */
@@ -64,7 +64,7 @@ export class SumsWriter {
     this.#ids.clear();
   }
 
-  #writeAll(all: readonly Series[], level: Level, breathe: () => void): void {
+  #writeAll(all: readonly Series[], level: Level): void {
     const numbered = all.map((series) => ({ series, id: this.#idOf(series) }));
     // In the order of the tables' keys, so that the next row is on the same page.
     numbered.sort((a, b) => a.id - b.id);
@@ -73,14 +73,12 @@ export class SumsWriter {
       for (const { series, id } of numbered)
         for (const [start, sums] of series.sums(width)) {
           addRow(adding, start, id, sums);
-          breathe();
         }
     }
     for (const { series, id } of numbered)
       for (const [start, lines] of series.days)
         for (const { kind, quantity, cost } of lines) {
           this.#costs[level].run(start, id, kind, quantity, cost);
-          breathe();
         }
   }
 
