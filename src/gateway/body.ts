@@ -5,7 +5,7 @@ import { Busboy } from '@fastify/busboy';
 import type { Bounds } from '../config/model.ts';
 import { sizeOfForm, sizeOfJson } from '../limits/estimate.ts';
 import { ApiError } from '../platform/errors.ts';
-import { MOST_VALUES, ObjectScan, type ScanRefusal } from '../platform/json-scan.ts';
+import { MOST_VALUES, ObjectScan, type ScanRefusal, standsTwice } from '../platform/json-scan.ts';
 import { type Asked, type Call, NOTHING_ASKED } from './call.ts';
 import type { BodySink } from './peer.ts';
 import { tooLarge } from './receive.ts';
@@ -127,8 +127,7 @@ const INTEREST_QUOTED = [...INTEREST].map((name) => `"${name}"`);
 function isPlain(body: Buffer, text: string, jsonDepth: number): boolean {
   if (body.length > PLAIN_BYTES || text.includes('\\u')) return false;
   for (const name of INTEREST_QUOTED) {
-    const at = text.indexOf(name);
-    if (at >= 0 && text.includes(name, at + name.length)) return false;
+    if (standsTwice(text, name)) return false;
   }
   return !hasMore(text, '{', '[', jsonDepth);
 }

@@ -4,7 +4,7 @@
 // one branch.
 
 import { ApiError, unavailable } from '../platform/errors.ts';
-import { ObjectScan } from '../platform/json-scan.ts';
+import { ObjectScan, standsTwice } from '../platform/json-scan.ts';
 import type { Journal } from '../spend/journal.ts';
 import type { Reserved, Spending } from '../spend/spending.ts';
 import type { Call } from './call.ts';
@@ -99,8 +99,7 @@ function isAmbiguous(body: Buffer, text: string, json: Readonly<Record<string, u
   let plain = !text.includes('\\u');
   for (let i = 0; plain && i < COSTS.length; i++) {
     if (json[COSTS[i] ?? ''] === undefined) continue;
-    const quoted = COSTS_QUOTED[i] ?? '';
-    plain = !text.includes(quoted, text.indexOf(quoted) + quoted.length);
+    plain = !standsTwice(text, COSTS_QUOTED[i] ?? '');
   }
   return !plain && !(ObjectScan.over(body, Number.POSITIVE_INFINITY, COSTS_SET) instanceof ObjectScan);
 }

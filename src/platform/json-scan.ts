@@ -90,6 +90,12 @@ export class ObjectScan {
   }
 }
 
+/** Whether `quoted`, a name in its quotes, stands more than once in a text. */
+export function standsTwice(text: string, quoted: string): boolean {
+  const at = text.indexOf(quoted);
+  return at >= 0 && text.includes(quoted, at + quoted.length);
+}
+
 /** A copy of `bytes` with the value at `member` replaced by `value`, which is JSON text. */
 export function replaceMember(bytes: Buffer, member: Member, value: string): Buffer {
   const length = Buffer.byteLength(value);

@@ -6,8 +6,9 @@
 //
 // The thread starts with the first count and is let go after `idleMs` without one, because its tables take tens of
 // megabytes. When it is missed within SOON_MS it is kept for twice as long from then on, up to LONGEST_IDLE_MS: a start
-// takes a third of a second of another core. Jobs go to it one at a time, so that one death costs one count: the rest go to a new thread. After
-// MAX_DEATHS deaths in a row without a count between them, counts are estimated for REST_MS before the next try.
+// takes a third of a second of another core. Jobs go to it one at a time, so that one death costs one count: the rest go
+// to a new thread. After MAX_DEATHS deaths in a row without a count between them, counts are estimated for REST_MS before
+// the next try.
 
 import { Worker } from 'node:worker_threads';
 import { type Clock, systemClock } from '../platform/clock.ts';

@@ -66,9 +66,7 @@ class Tape {
     for (const name in value) {
       this.text += name.length * 3 + PER_VALUE;
       const member = value[name];
-      if (typeof member === 'string' && !HELD.has(name) && name !== 'input_audio')
-        this.text += Buffer.byteLength(member) + PER_VALUE;
-      else if (member === null || member === undefined) this.text += SCALAR;
+      if (member === null || member === undefined) this.text += SCALAR;
       else if (HELD.has(name)) this.open = true;
       else if (name === 'input_audio') this.sound(member);
       else this.value(member, depth + 1);

@@ -1,7 +1,7 @@
 // What folding is told and what it answers: between the roll-up, its thread or the store's.
 
 import type { PriceList } from '../prices/model.ts';
-import type { RawSegment } from '../segment/scan.ts';
+import type { RawSegment } from '../segment/check.ts';
 import type { Sheet } from './sheet.ts';
 
 /** The prices to fold with; it holds for the batches that come after it. */

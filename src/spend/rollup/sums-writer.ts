@@ -71,15 +71,11 @@ export class SumsWriter {
     for (const width of WIDTH_NAMES) {
       const adding = this.#sums[level][width];
       for (const { series, id } of numbered)
-        for (const [start, sums] of series.sums(width)) {
-          addRow(adding, start, id, sums);
-        }
+        for (const [start, sums] of series.sums(width)) addRow(adding, start, id, sums);
     }
     for (const { series, id } of numbered)
       for (const [start, lines] of series.days)
-        for (const { kind, quantity, cost } of lines) {
-          this.#costs[level].run(start, id, kind, quantity, cost);
-        }
+        for (const { kind, quantity, cost } of lines) this.#costs[level].run(start, id, kind, quantity, cost);
   }
 
   #idOf(series: Series): number {

@@ -1,11 +1,39 @@
-// Checks of single values of a segment, for reading without a schema library (scan.ts).
+// Checks of a segment: of the whole, for whoever reads one, and of single values, for reading without a schema library
+// (scan.ts).
 
+import { crc32 } from 'node:zlib';
 import type { Outcome, UsageSource } from '../usage.ts';
+import { FORMAT } from './layout.ts';
+
+const OLDER: readonly number[] = [1, 2, 3];
+
+export interface RawSegment {
+  readonly format: number;
+  readonly events: number;
+  readonly crc: number;
+  readonly payload: Uint8Array;
+}
+
+/** The payload where it lies. Throws when it was damaged or is of a newer version. */
+export function checkedPayload({ format, crc, payload }: RawSegment): Buffer {
+  if (format !== FORMAT && !OLDER.includes(format))
+    throw new Error(`usage segment of unknown format ${format}`);
+  const bytes = Buffer.from(payload.buffer, payload.byteOffset, payload.byteLength);
+  if (crc32(bytes) !== crc) throw new Error('usage segment is damaged: its checksum is wrong');
+  return bytes;
+}
 
 export class Misfit extends Error {
   constructor() {
     super('usage segment has a line that is not of its format');
   }
+}
+
+/** The entry of a segment's list that an event refers to. */
+export function chosen<T>(all: readonly T[], at: number): T {
+  const entry = all[at];
+  if (entry === undefined) throw new Misfit();
+  return entry;
 }
 
 /** A list of between `least` and `most` values. */

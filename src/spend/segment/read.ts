@@ -4,13 +4,11 @@
 // Formats 1 to 3 are a JSON array a line, with every name in it. Format 1 had no spend; format 2 had no groups in it and
 // did not tell lines of batches.
 
-import { crc32 } from 'node:zlib';
 import { z } from 'zod';
 import type { UsageSegmentTable } from '../../store/schema.ts';
 import { type EventSpend, noUsage, type Usage, type UsageEvent } from '../usage.ts';
+import { checkedPayload, chosen, Misfit } from './check.ts';
 import { COUNTS, FORMAT, type Spent, type What, type Who } from './layout.ts';
-
-const OLDER: readonly number[] = [1, 2, 3];
 
 const Text = z.string();
 const Count = z.number().int().nonnegative();
@@ -51,20 +49,15 @@ const OlderLine = z.tuple([
 
 /** The events of a segment. Throws when its checksum or its form is wrong: it was damaged. */
 export function readSegment(segment: Omit<UsageSegmentTable, 'seq'>): UsageEvent[] {
-  const payload = Buffer.from(segment.payload);
-  const { format } = segment;
-  if (format !== FORMAT && !OLDER.includes(format))
-    throw new Error(`usage segment of unknown format ${format}`);
-  if (crc32(payload) !== segment.crc) throw new Error('usage segment is damaged: its checksum is wrong');
-  const lines = payload.toString('utf8').trimEnd().split('\n');
-  const events = format === FORMAT ? eventsIn(lines, segment.events) : lines.map(olderEvent);
+  const lines = checkedPayload(segment).toString('utf8').trimEnd().split('\n');
+  const events = segment.format === FORMAT ? eventsIn(lines, segment.events) : lines.map(olderEvent);
   if (events.length !== segment.events) throw new Error('usage segment is damaged: events are missing');
   return events;
 }
 
 function eventsIn(lines: readonly string[], count: number): UsageEvent[] {
   const lists = Lists.parse(JSON.parse(lines.at(-1) ?? ''));
-  if (Math.max(lists.who.length, lists.what.length, lists.spent.length) > count) throw misfit();
+  if (Math.max(lists.who.length, lists.what.length, lists.spent.length) > count) throw new Misfit();
   const who = lists.who.map(whoIn);
   const what = lists.what.map(whatIn);
   const spent = lists.spent.map(spentIn);
@@ -73,7 +66,7 @@ function eventsIn(lines: readonly string[], count: number): UsageEvent[] {
       JSON.parse(line),
     );
     const at = lists.at + after;
-    if (at < 0) throw misfit();
+    if (at < 0) throw new Misfit();
     return {
       requestId,
       at,
@@ -85,16 +78,6 @@ function eventsIn(lines: readonly string[], count: number): UsageEvent[] {
       spend: charge === undefined ? null : { ...chosen(spent, charge[0]), cost: charge[1] },
     };
   });
-}
-
-function misfit(): Error {
-  return new Error('usage segment has a line that is not of its format');
-}
-
-function chosen<T>(list: readonly T[], at: number): T {
-  const entry = list[at];
-  if (entry === undefined) throw misfit();
-  return entry;
 }
 
 function whoIn([organizationId, projectId, keyId, ownerId]: z.infer<typeof WhoFields>): Who {

@@ -1,11 +1,11 @@
 // Scans a segment of format 1, 2 or 3, which wrote every name with every event (read.ts).
 
 import type { EventSpend, Usage } from '../usage.ts';
+import { NEWLINE } from './ascii.ts';
 import { count, flag, kinds, list, outcome, source, text } from './check.ts';
 import type { EventSink } from './scan.ts';
 
 const FIELDS = 31;
-const NEWLINE = 0x0a;
 
 /** How many events there are. */
 export function scanOlder<W, T>(bytes: Buffer, sink: EventSink<W, T>): number {

@@ -2,18 +2,23 @@
 // its schema library, whose memory (15 MB a thread) a thread would hold only to check keygate's own bytes behind a
 // checksum; and without an object an event. What is not of the layout still throws. Tested against `readSegment`.
 
-import { crc32 } from 'node:zlib';
 import { type EventSpend, noUsage, type Usage } from '../usage.ts';
-import { count, flag, kinds, list, Misfit, outcome, source, text } from './check.ts';
+import { BACKSLASH, CLOSE, COMMA, MINUS, NEWLINE, OPEN, QUOTE, SPACE, ZERO } from './ascii.ts';
+import {
+  checkedPayload,
+  chosen,
+  count,
+  flag,
+  kinds,
+  list,
+  Misfit,
+  outcome,
+  type RawSegment,
+  source,
+  text,
+} from './check.ts';
 import { COUNTS, FORMAT, type Spent, type What, type Who } from './layout.ts';
 import { scanOlder } from './scan-older.ts';
-
-export interface RawSegment {
-  readonly format: number;
-  readonly events: number;
-  readonly crc: number;
-  readonly payload: Uint8Array;
-}
 
 /** Takes the events of a segment. What it makes of a `who` and a `what` comes back with each event of theirs. */
 export interface EventSink<W, T> {
@@ -23,21 +28,17 @@ export interface EventSink<W, T> {
   add(who: W, what: T, atMs: number, usage: Readonly<Usage>, spend: EventSpend | null): void;
 }
 
-const OLDER: readonly number[] = [1, 2, 3];
-
 /**
  * Throws when the segment was damaged or is of a newer version; the sink may have a part of its events by then.
  * @param breathe called every few microseconds
  */
 export function scanSegment<W, T>(
-  { format, crc, events, payload }: RawSegment,
+  segment: RawSegment,
   sink: EventSink<W, T>,
   breathe: () => void = () => {},
 ): void {
-  if (format !== FORMAT && !OLDER.includes(format))
-    throw new Error(`usage segment of unknown format ${format}`);
-  const bytes = Buffer.from(payload.buffer, payload.byteOffset, payload.byteLength);
-  if (crc32(bytes) !== crc) throw new Error('usage segment is damaged: its checksum is wrong');
+  const { format, events } = segment;
+  const bytes = checkedPayload(segment);
   const found = format === FORMAT ? scan(bytes, events, sink, breathe) : scanOlder(bytes, sink);
   if (found !== events) throw new Error('usage segment is damaged: events are missing');
 }
@@ -74,12 +75,6 @@ function scan<W, T>(bytes: Buffer, most: number, sink: EventSink<W, T>, breathe:
     sink.add(whose, kind, atMs, usage, spend);
   }
   return events;
-}
-
-function chosen<T>(all: readonly T[], at: number): T {
-  const entry = all[at];
-  if (entry === undefined) throw new Misfit();
-  return entry;
 }
 
 interface Lists {
@@ -138,16 +133,6 @@ function spentIn(value: unknown): Spent {
     ...(groups === undefined ? {} : { groups: list(groups, 0, Number.POSITIVE_INFINITY).map(text) }),
   };
 }
-
-const COMMA = 0x2c;
-const MINUS = 0x2d;
-const ZERO = 0x30;
-const QUOTE = 0x22;
-const BACKSLASH = 0x5c;
-const OPEN = 0x5b;
-const CLOSE = 0x5d;
-const NEWLINE = 0x0a;
-const SPACE = 0x20;
 
 /** Goes through the bytes of lines, value by value. */
 class LineScanner {

@@ -4,17 +4,10 @@
 import { crc32 } from 'node:zlib';
 import type { NewSegment } from '../../store/store.ts';
 import type { Usage, UsageEvent } from '../usage.ts';
+import { BACKSLASH, CLOSE, COMMA, MINUS, NEWLINE, OPEN, QUOTE, SPACE, ZERO } from './ascii.ts';
 import { Dictionary, type Entries } from './dictionary.ts';
 import { COUNTS, FORMAT, type Spent, type What, type Who } from './layout.ts';
 
-const COMMA = 0x2c;
-const MINUS = 0x2d;
-const ZERO = 0x30;
-const QUOTE = 0x22;
-const BACKSLASH = 0x5c;
-const OPEN = 0x5b;
-const CLOSE = 0x5d;
-const NEWLINE = 0x0a;
 /** Numbers of up to 31 bits are written here; few are larger. */
 const SMALL = 0x7fffffff;
 /** Most bytes of an event's line beside its id: no number is longer than 24. */
@@ -237,7 +230,7 @@ function putText(buffer: Buffer, at: number, text: string): number {
   buffer[end++] = QUOTE;
   for (let i = 0; i < text.length; i++) {
     const unit = text.charCodeAt(i);
-    if (unit < 0x20 || unit > 0x7e || unit === QUOTE || unit === BACKSLASH)
+    if (unit < SPACE || unit > 0x7e || unit === QUOTE || unit === BACKSLASH)
       return at + buffer.write(JSON.stringify(text), at, 'utf8');
     buffer[end++] = unit;
   }
